@@ -1,0 +1,86 @@
+/*
+** vector.h: vectors of the compiler's own kind (GCC and Clang vector extensions), as wide as the instruction set this file is
+** compiled for. What the extensions lack, a multiply-add in one rounding and loads and stores of part of a vector, is here too.
+** Only *_isa.c files include it; nothing in here is exported.
+*/
+#ifndef MOON_VECTOR_H
+#define MOON_VECTOR_H
+#include <stdint.h>
+#include <string.h>
+#if defined(__AVX2__)
+#include <immintrin.h>
+#endif
+
+#if defined(__AVX512F__)
+#define VL 16
+#elif defined(__AVX2__)
+#define VL 8
+#else
+#define VL 4
+#endif
+
+typedef float vf __attribute__((vector_size(4 * VL)));
+typedef int32_t vi __attribute__((vector_size(4 * VL)));
+typedef float vfu __attribute__((vector_size(4 * VL), aligned(4), may_alias));
+typedef int32_t viu __attribute__((vector_size(4 * VL), aligned(4), may_alias));
+
+#define MOON_INLINE static inline __attribute__((always_inline, unused))
+#define MOON_PRAGMA(text) _Pragma(#text)
+#if defined(__clang__)
+#define MOON_UNROLL(n) MOON_PRAGMA(clang loop unroll_count(n))
+#define MOON_IVDEP MOON_PRAGMA(clang loop vectorize(assume_safety))
+#else
+#define MOON_UNROLL(n) MOON_PRAGMA(GCC unroll n)
+#define MOON_IVDEP MOON_PRAGMA(GCC ivdep)
+#endif
+
+MOON_INLINE vf vload(const float *p) { return *(const vfu *)p; }
+MOON_INLINE void vstore(float *p, vf v) { *(vfu *)p = v; }
+MOON_INLINE vf vsplat(float x) { return x - (vf){0}; }
+MOON_INLINE vf vfma(vf a, vf b, vf c) {
+#if defined(__AVX512F__)
+  return (vf)_mm512_fmadd_ps((__m512)a, (__m512)b, (__m512)c);
+#elif defined(__FMA__)
+  return (vf)_mm256_fmadd_ps((__m256)a, (__m256)b, (__m256)c);
+#else
+  return a * b + c;
+#endif
+}
+/* The first n < VL lanes; the others are 0 and their memory is not touched. */
+MOON_INLINE vf vload_part(const float *p, int64_t n) {
+#if defined(__AVX512F__)
+  return (vf)_mm512_maskz_loadu_ps((__mmask16)((1u << n) - 1), p);
+#else
+  vf v = {0};
+  memcpy(&v, p, (size_t)n * sizeof *p);
+  return v;
+#endif
+}
+MOON_INLINE void vstore_part(float *p, vf v, int64_t n) {
+#if defined(__AVX512F__)
+  _mm512_mask_storeu_ps(p, (__mmask16)((1u << n) - 1), (__m512)v);
+#else
+  memcpy(p, &v, (size_t)n * sizeof *p);
+#endif
+}
+/* a where the mask's lane is -1, else b. */
+MOON_INLINE vf vselect(vi mask, vf a, vf b) { return (vf)((mask & (vi)a) | (~mask & (vi)b)); }
+/* NaN when either is NaN. */
+MOON_INLINE vf vmax_nan(vf a, vf b) { return vselect((a > b) | (a != a), a, b); }
+
+/* Sum of the lanes by halves: a fixed tree. */
+MOON_INLINE float vsum(vf v) {
+  float lane[VL];
+  memcpy(lane, &v, sizeof lane);
+  for (int half = VL / 2; half > 0; half /= 2)
+    for (int i = 0; i < half; i++) lane[i] += lane[i + half];
+  return lane[0];
+}
+MOON_INLINE float vmax_lanes(vf v) {
+  float lane[VL];
+  memcpy(lane, &v, sizeof lane);
+  float m = lane[0];
+  for (int i = 1; i < VL; i++) m = lane[i] > m || lane[i] != lane[i] ? lane[i] : m;
+  return m;
+}
+#endif
