@@ -1,0 +1,112 @@
+/*
+** device.c: finds devices by word, opening the backend of that name when it is first asked for. Words: a device's name, a backend's
+** name (its first device), or "auto" (the first device that is not the host's, else "cpu"). Devices belong to the runtime and live
+** as long as it. The runtime's lock is held while a backend opens, so it opens once.
+*/
+#include <stdio.h>
+#include <string.h>
+
+#include "backend.h"
+#include "base/alloc.h"
+#include "base/context.h"
+
+#define DEFAULT_DEVICE "cpu"
+
+moon_device *moon__device_add(moon_context *ctx, const moon_backend *backend, const char *name, void *data) {
+  moon_runtime *runtime = ctx->runtime;
+  moon_device *device;
+  if (!MOON_RESERVE(runtime, runtime->devices, runtime->device_capacity, runtime->ndevices + 1) ||
+      !(device = moon__alloc(runtime, sizeof *device))) {
+    moon__fail_memory(ctx);
+    return NULL;
+  }
+  device->backend = backend;
+  device->runtime = runtime;
+  device->data = data;
+  snprintf(device->name, sizeof device->name, "%s", name);
+  runtime->devices[runtime->ndevices++] = device;
+  return device;
+}
+
+static moon_device *find_named(const moon_runtime *runtime, const char *word) {
+  for (int i = 0; i < runtime->ndevices; i++) {
+    if (strcmp(runtime->devices[i]->name, word) == 0) return runtime->devices[i];
+  }
+  for (int i = 0; i < runtime->ndevices; i++) {
+    if (strcmp(runtime->devices[i]->backend->name, word) == 0) return runtime->devices[i];
+  }
+  return NULL;
+}
+
+static bool is_open(const moon_runtime *runtime, const moon_backend *backend) {
+  for (int i = 0; i < runtime->ndevices; i++) {
+    if (runtime->devices[i]->backend == backend) return true;
+  }
+  return false;
+}
+
+/* Is word the backend's name, alone or before ':'? */
+static bool names_backend(const char *word, const moon_backend *backend) {
+  size_t n = strlen(backend->name);
+  return strncmp(word, backend->name, n) == 0 && (word[n] == '\0' || word[n] == ':');
+}
+
+static void fail_unknown(moon_context *ctx, const char *word) {
+  char known[256] = "";
+  size_t n = 0;
+  for (int i = 0; moon__backends[i] && n < sizeof known; i++) {
+    int used = snprintf(known + n, sizeof known - n, "%s%s", i ? ", " : "", moon__backends[i]->name);
+    n += used < 0 ? 0 : (size_t)used;
+  }
+  moon__fail(ctx, MOON_EDEVICE, "device: there is no '%s', expected auto, %s", word, known);
+}
+
+/* With the lock held. */
+static moon_device *find_or_open(moon_context *ctx, const char *word) {
+  moon_device *device = find_named(ctx->runtime, word);
+  for (int i = 0; !device && moon__backends[i]; i++) {
+    const moon_backend *backend = moon__backends[i];
+    if (!names_backend(word, backend) || is_open(ctx->runtime, backend)) continue;
+    if (backend->open(ctx) != MOON_OK) return NULL;
+    device = find_named(ctx->runtime, word);
+  }
+  if (!device) fail_unknown(ctx, word);
+  return device;
+}
+
+static moon_device *find_auto(moon_context *ctx) {
+  for (int i = 0; moon__backends[i]; i++) {
+    moon_device *device;
+    if (strcmp(moon__backends[i]->name, DEFAULT_DEVICE) == 0) continue;
+    device = find_or_open(ctx, moon__backends[i]->name);
+    if (device) return device;
+  }
+  moon_error_clear(ctx);
+  return find_or_open(ctx, DEFAULT_DEVICE);
+}
+
+moon_device *moon_device_find(moon_context *ctx, const char *word) {
+  moon_device *device;
+  if (!word) {
+    moon__fail(ctx, MOON_EARGUMENT, "device: a name is expected, got NULL");
+    return NULL;
+  }
+  moon__mutex_lock(ctx->runtime->lock);
+  device = strcmp(word, "auto") == 0 ? find_auto(ctx) : find_or_open(ctx, word);
+  moon__mutex_unlock(ctx->runtime->lock);
+  return device;
+}
+
+const char *moon_device_name(const moon_device *device) { return device ? device->name : "none"; }
+
+moon_status moon_device_set(moon_context *ctx, moon_device *device) {
+  if (!device) return moon__fail(ctx, MOON_EARGUMENT, "device: a device is expected, got NULL");
+  if (device->runtime != ctx->runtime) return moon__fail(ctx, MOON_EARGUMENT, "device: '%s' is of another runtime", device->name);
+  ctx->device = device;
+  return MOON_OK;
+}
+
+moon_device *moon_device_get(moon_context *ctx) {
+  if (!ctx->device) ctx->device = moon_device_find(ctx, DEFAULT_DEVICE);
+  return ctx->device;
+}
