@@ -1,0 +1,9 @@
+-- What luacheck expects of our Lua files: only what every Lua from 5.1 on has, no globals, lines of 132 columns.
+std = "min"
+max_line_length = 132
+self = false
+cache = false
+exclude_files = { "build/**" }
+files["spec/**/*.lua"] = { std = "min+busted" }
+files["examples/**/*_spec.lua"] = { std = "min+busted" }
+files["**/*.rockspec"] = { std = "rockspec" }
