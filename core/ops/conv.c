@@ -15,11 +15,20 @@
 #include "ops/window.h"
 
 /* x, w, y of a node by role; the one that is its output is given by attrs->shape while it is inferred. */
-typedef struct roles { const moon_shape *x, *w, *y; } roles;
+typedef struct roles {
+  const moon_shape *x, *w, *y;
+} roles;
 
 static moon_windows windows_of(const char *who, moon_conv_attrs *a, const roles *r, moon_ints *window) {
-  moon_windows v = {.who = who, .x = r->x, .naxes = r->x->ndim - 2, .window = window, .strides = &a->strides,
-                    .pad_lo = &a->pad_lo, .pad_hi = &a->pad_hi, .dilation = &a->dilation, .padding = a->padding};
+  moon_windows v = {.who = who,
+                    .x = r->x,
+                    .naxes = r->x->ndim - 2,
+                    .window = window,
+                    .strides = &a->strides,
+                    .pad_lo = &a->pad_lo,
+                    .pad_hi = &a->pad_hi,
+                    .dilation = &a->dilation,
+                    .padding = a->padding};
   window->n = v.naxes;
   for (int i = 0; i < v.naxes; i++) window->v[i] = r->w->dim[i];
   return v;
@@ -27,8 +36,8 @@ static moon_windows windows_of(const char *who, moon_conv_attrs *a, const roles 
 
 static moon_status check_ranks(moon_context *ctx, const char *who, const roles *r) {
   if (r->x->ndim >= 3 && r->x->ndim <= 2 + MOON_MAX_SPATIAL && r->w->ndim == r->x->ndim) return MOON_OK;
-  return moon__fail(ctx, MOON_ESHAPE, "%s: needs x [n, s.., c] and w [k.., c / groups, f] with 1 to 3 spatial axes: x %s, w %s", who,
-                    moon__rule_text(ctx, r->x).s, moon__rule_text(ctx, r->w).s);
+  return moon__fail(ctx, MOON_ESHAPE, "%s: needs x [n, s.., c] and w [k.., c / groups, f] with 1 to 3 spatial axes: x %s, w %s",
+                    who, moon__rule_text(ctx, r->x).s, moon__rule_text(ctx, r->w).s);
 }
 
 static moon_status check_kernel(moon_context *ctx, const char *who, const moon_shape *w) {
@@ -51,8 +60,8 @@ static moon_status check_channels(moon_context *ctx, const char *who, const moon
                       moon__rule_dim_text(ctx, c).s, (long long)a->groups, moon__rule_dim_text(ctx, want).s,
                       moon__rule_text(ctx, r->x).s, moon__rule_text(ctx, r->w).s);
   if (moon__dim_known(f) && f % a->groups != 0)
-    return moon__fail(ctx, MOON_ESHAPE, "%s: groups %lld must divide the %lld filters: w %s", who, (long long)a->groups, (long long)f,
-                      moon__rule_text(ctx, r->w).s);
+    return moon__fail(ctx, MOON_ESHAPE, "%s: groups %lld must divide the %lld filters: w %s", who, (long long)a->groups,
+                      (long long)f, moon__rule_text(ctx, r->w).s);
   return MOON_OK;
 }
 
@@ -168,7 +177,7 @@ static moon_dim transposed_size(moon_context *ctx, const moon_conv_attrs *a, boo
   if (a->padding == MOON_PADDING_VALID && !named) extra = moon__max_i64(k, stride) - k;
   extra += k - a->pad_lo.v[i] - a->pad_hi.v[i];
   if (a->padding == MOON_PADDING_SAME && (extra < 1 || extra > stride)) {
-    moon__fail(ctx, MOON_EARGUMENT, "conv_transpose: output_padding %lld does not go with padding same, stride %lld and this kernel",
+    moon__fail(ctx, MOON_EARGUMENT, "conv_transpose: output_padding %lld does not go with padding same, stride %lld, this kernel",
                (long long)a->output_padding.v[i], (long long)stride);
     return MOON_DIM_ERROR;
   }
@@ -177,7 +186,8 @@ static moon_dim transposed_size(moon_context *ctx, const moon_conv_attrs *a, boo
   if (whole == MOON_DIM_ERROR) return whole;
   int64_t more = extra - stride;
   if (moon__dim_known(whole) && more < 0 && whole < -more) {
-    moon__fail(ctx, MOON_ESHAPE, "conv_transpose: the output would have no size along axis %lld", moon__rule_axis_shown(ctx, i + 1));
+    moon__fail(ctx, MOON_ESHAPE, "conv_transpose: the output would have no size along axis %lld",
+               moon__rule_axis_shown(ctx, i + 1));
     return MOON_DIM_ERROR;
   }
   return more >= 0 ? moon_dim_add(ctx, whole, more) : moon_dim_sub(ctx, whole, -more);
@@ -221,13 +231,11 @@ static moon_status build_transpose(moon_context *ctx, const moon_body *b) {
   return moon__rule_built(ctx, b);
 }
 
-#define CONV_ROWS                                                                       \
-  MOON_ATTR(moon_conv_attrs, strides, INTS, .number = 0),                               \
-      MOON_ATTR(moon_conv_attrs, padding, ENUM, .words = "explicit|valid|same"),        \
-      MOON_ATTR(moon_conv_attrs, pad_lo, INTS, .number = 0),                            \
-      MOON_ATTR(moon_conv_attrs, pad_hi, INTS, .number = 0),                            \
-      MOON_ATTR(moon_conv_attrs, dilation, INTS, .number = 0),                          \
-      MOON_ATTR(moon_conv_attrs, groups, I64, .number = 1)
+#define CONV_ROWS                                                                                                   \
+  MOON_ATTR(moon_conv_attrs, strides, INTS, .number = 0),                                                           \
+      MOON_ATTR(moon_conv_attrs, padding, ENUM, .words = "explicit|valid|same"),                                    \
+      MOON_ATTR(moon_conv_attrs, pad_lo, INTS, .number = 0), MOON_ATTR(moon_conv_attrs, pad_hi, INTS, .number = 0), \
+      MOON_ATTR(moon_conv_attrs, dilation, INTS, .number = 0), MOON_ATTR(moon_conv_attrs, groups, I64, .number = 1)
 
 static const moon_attr conv_rows[] = {CONV_ROWS};
 static const moon_attr grad_rows[] = {CONV_ROWS, MOON_ATTR(moon_conv_attrs, shape, SHAPE, .required = true)};

@@ -12,8 +12,14 @@
 #include "ops/window.h"
 
 static moon_windows windows_of(const char *who, moon_pool_attrs *a, const moon_shape *x) {
-  return (moon_windows){.who = who, .x = x, .naxes = x->ndim - 2, .window = &a->window, .strides = &a->strides,
-                        .pad_lo = &a->pad_lo, .pad_hi = &a->pad_hi, .padding = a->padding};
+  return (moon_windows){.who = who,
+                        .x = x,
+                        .naxes = x->ndim - 2,
+                        .window = &a->window,
+                        .strides = &a->strides,
+                        .pad_lo = &a->pad_lo,
+                        .pad_hi = &a->pad_hi,
+                        .padding = a->padding};
 }
 
 /* A window that lies in the padding alone would have no value. */
@@ -81,8 +87,7 @@ static moon_status infer_grad(moon_context *ctx, moon_infer *f) {
   if (s == MOON_OK) s = shape_of_y(ctx, f->op->name, a, &x, &y);
   if (s == MOON_OK) s = moon__rule_same_shape(ctx, f->op->name, "y by x is", &y, "dy is", &dy->shape);
   if (s == MOON_OK && f->ninputs == 2) s = check_index(ctx, f);
-  if (s == MOON_OK && f->ninputs == 2)
-    s = moon__rule_same_shape(ctx, f->op->name, "dy", &dy->shape, "index", &f->in[0].shape);
+  if (s == MOON_OK && f->ninputs == 2) s = moon__rule_same_shape(ctx, f->op->name, "dy", &dy->shape, "index", &f->in[0].shape);
   if (s == MOON_OK) s = check_positions(ctx, f->op->name, &x);
   f->out[0] = (moon_type){dy->dtype, x};
   return s;
@@ -156,12 +161,10 @@ static double flops(const moon_node *n) {
   return count;
 }
 
-#define POOL_ROWS                                                                      \
-  MOON_ATTR(moon_pool_attrs, window, INTS, .required = true),                          \
-      MOON_ATTR(moon_pool_attrs, strides, INTS, .number = 0),                          \
-      MOON_ATTR(moon_pool_attrs, padding, ENUM, .words = "explicit|valid|same"),       \
-      MOON_ATTR(moon_pool_attrs, pad_lo, INTS, .number = 0),                           \
-      MOON_ATTR(moon_pool_attrs, pad_hi, INTS, .number = 0)
+#define POOL_ROWS                                                                                                     \
+  MOON_ATTR(moon_pool_attrs, window, INTS, .required = true), MOON_ATTR(moon_pool_attrs, strides, INTS, .number = 0), \
+      MOON_ATTR(moon_pool_attrs, padding, ENUM, .words = "explicit|valid|same"),                                      \
+      MOON_ATTR(moon_pool_attrs, pad_lo, INTS, .number = 0), MOON_ATTR(moon_pool_attrs, pad_hi, INTS, .number = 0)
 
 static const moon_attr pool_rows[] = {POOL_ROWS};
 static const moon_attr grad_rows[] = {POOL_ROWS, MOON_ATTR(moon_pool_attrs, shape, SHAPE, .required = true)};

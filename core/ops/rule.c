@@ -4,6 +4,9 @@
 */
 #include "ops/rule.h"
 
+#include <math.h>
+
+#include "base/dim.h"
 #include "base/error.h"
 
 moon_rule_text moon__rule_text(const moon_context *ctx, const moon_shape *shape) {
@@ -58,6 +61,29 @@ moon_status moon__rule_same_dtype(moon_context *ctx, const char *who, const char
   if (a == b) return MOON_OK;
   return moon__fail(ctx, MOON_EDTYPE, "%s: %s must have the dtype of %s, %s, got %s", who, b_name, a_name, moon_dtype_name(a),
                     moon_dtype_name(b));
+}
+
+moon_status moon__rule_sizes(moon_context *ctx, const char *who, const moon_shape *shape) {
+  int64_t count;
+  for (int i = 0; i < shape->ndim; i++) {
+    if (shape->dim[i] < 0 && shape->dim[i] > MOON_DIM_FIRST)
+      return moon__fail(ctx, MOON_ESIZE, "%s: size of axis %d must be 0 or more, got %lld", who, i + ctx->index_base,
+                        (long long)shape->dim[i]);
+  }
+  if (moon__shape_known(shape) && !moon__shape_count_known(shape, &count))
+    return moon__fail(ctx, MOON_ESIZE, "%s: shape %s has too many elements", who, moon__rule_text(ctx, shape).s);
+  return MOON_OK;
+}
+
+bool moon__rule_dtype_given(int32_t dtype) { return dtype >= 0 && dtype < MOON_DTYPE_COUNT; }
+
+moon_status moon__rule_number(moon_context *ctx, const char *who, const char *name, double x, moon_dtype dtype) {
+  double lo = dtype == MOON_DTYPE_i32 ? INT32_MIN : dtype == MOON_DTYPE_i64 ? -0x1p63 : 0;
+  double hi = dtype == MOON_DTYPE_i32 ? INT32_MAX : dtype == MOON_DTYPE_i64 ? 0x1p63 : 255;
+  if (moon__dtype_is_float(dtype) || dtype == MOON_DTYPE_bool) return MOON_OK;
+  if (x >= lo && x <= hi && x == floor(x)) return MOON_OK;
+  return moon__fail(ctx, MOON_EARGUMENT, "%s: %s must be a whole number that %s can hold, got %.17g", who, name,
+                    moon_dtype_name(dtype), x);
 }
 
 bool moon__rule_may_equal(const moon_shape *a, const moon_shape *b) {

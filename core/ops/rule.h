@@ -9,7 +9,9 @@
 #include "ops/op.h"
 
 /* Text by value, so that it can stand in the arguments of moon__fail: moon__rule_text(ctx, shape).s */
-typedef struct moon_rule_text { char s[192]; } moon_rule_text;
+typedef struct moon_rule_text {
+  char s[192];
+} moon_rule_text;
 moon_rule_text moon__rule_text(const moon_context *ctx, const moon_shape *shape);
 moon_rule_text moon__rule_dim_text(const moon_context *ctx, moon_dim d);
 
@@ -31,6 +33,12 @@ moon_status moon__rule_same_shape(moon_context *ctx, const char *who, const char
                                   const moon_shape *b);
 /* b must be [n]. */
 moon_status moon__rule_vector(moon_context *ctx, const char *who, const char *name, const moon_shape *b, moon_dim n);
+
+/* Sizes given as attributes: each 0 or more, or an unknown; their product must fit. Fails: MOON_ESIZE. */
+moon_status moon__rule_sizes(moon_context *ctx, const char *who, const moon_shape *shape);
+/* Can a tensor of that dtype hold x? Integers hold whole numbers of their range. Fails: MOON_EARGUMENT. */
+moon_status moon__rule_number(moon_context *ctx, const char *who, const char *name, double x, moon_dtype dtype);
+bool moon__rule_dtype_given(int32_t dtype);
 
 bool moon__rule_may_equal(const moon_shape *a, const moon_shape *b);
 /* The better known of two sizes that must be equal. */

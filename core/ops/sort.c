@@ -65,7 +65,7 @@ MOON_OP(sort) = {
     MOON_OP_ATTRS(moon_sort_attrs, sort_rows),
     .infer = infer_sort,
     .grad = grad_sort,
-    .doc = "x in order along axis, and where each element stood: x [p.., n, q..] -> values and i64 index counting from 0, both alike.",
+    .doc = "x in order along axis, and where each element stood: x [p.., n, q..] -> values and i64 index from 0, both alike.",
 };
 
 MOON_OP(argsort) = {

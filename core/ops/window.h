@@ -15,7 +15,7 @@ typedef struct moon_windows {
   const moon_shape *x; /* [n, s.., c] */
   int naxes;           /* spatial axes, 1 to 3 */
   moon_ints *window, *strides, *pad_lo, *pad_hi, *dilation;
-  int32_t padding;     /* moon_padding */
+  int32_t padding; /* moon_padding */
 } moon_windows;
 
 /* Fills a list of 0 or 1 entries up to n entries; checks that each is at least `least`. Fails: MOON_EARGUMENT. */
