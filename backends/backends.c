@@ -1,0 +1,10 @@
+/*
+** backends.c: the backends that are compiled in, in the order in which a runtime opens them. Nothing else belongs here; each
+** backend lives in its own folder.
+*/
+#include "backend.h"
+
+const moon_backend *const moon__backends[] = {
+    &moon__cpu_backend,
+    NULL,
+};

@@ -1,0 +1,35 @@
+/*
+** cpu.h: what the files of the CPU backend share: the plain kernels, and where the fast ones are asked for. Helpers that only
+** plain kernels use are in plain.h.
+**
+** A plain kernel is declared once, in the file of its op family, by a line
+**   MOON_CPU_KERNEL(name) = { .name = "cpu_name_plain", .jobs = ..., .scratch = ..., .run = ... };
+** which the build collects into gen/cpu_kernels.def; elementwise rows get theirs from elementwise.def. Plain kernels are the
+** oracle: they take inputs of any strides (0 and negative too), any rank, any size (0 too), and write dense outputs. They add up
+** f32 in f64 and, where terms are added, in row-major order, so results do not depend on how jobs are spread.
+*/
+#ifndef MOON_CPU_H
+#define MOON_CPU_H
+#include "backend.h"
+
+typedef struct moon_cpu_kernel {
+  const char *name;
+  int64_t (*jobs)(const moon_node *node);   /* number of jobs, from shapes alone; NULL: 1 */
+  size_t (*scratch)(const moon_node *node); /* scratch bytes of the launch; NULL: 0. SIZE_MAX: does not fit */
+  moon_kernel_fn run;
+  bool in_place; /* element i of output 0 needs element i of each input and no other */
+} moon_cpu_kernel;
+#define MOON_CPU_KERNEL(op) const moon_cpu_kernel moon__cpu_plain_##op
+
+/* The plain loop of an elementwise op over elements of a dtype (values of where), in elementwise.c; NULL where a row has none:
+** y[i] = value(p[0][i * step[0]], ..) for i in [0, n), dense y, steps in elements. In place: element i is written after it was read. */
+typedef void (*moon_cpu_loop_fn)(char *y, const char *const *p, const int64_t *step, int64_t n);
+extern const moon_cpu_loop_fn moon__cpu_loops[MOON_OP_COUNT][MOON_DTYPE_COUNT];
+
+/* Fast kernels (fast.c, loop.c). Sets *found and fills choice when there is one for these operands. */
+moon_status moon__cpu_fast_select(moon_context *ctx, moon_device *device, const moon_node *node, const moon_array *in, int nin,
+                                  const moon_array *out, int nout, moon_choice *choice, bool *found);
+/* Is there a kernel for this composite as a whole? */
+bool moon__cpu_fast_has(moon_device *device, const moon_node *node);
+moon_status moon__cpu_loop_select(moon_context *ctx, moon_device *device, const moon_loop *loop, moon_choice *choice);
+#endif

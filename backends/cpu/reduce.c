@@ -1,0 +1,202 @@
+/*
+** reduce.c: plain kernels of reductions (sum, mean, prod, max, min, any, all), of argmax and argmin, and of cumsum. Letters: x is
+** seen as [kept.., reduced..]; an output element folds the reduced part in row-major order. Float sums and products are kept in
+** f64, those of integers in 64 bits that wrap. NaN passes through max and min, and is the first maximum and minimum.
+*/
+#include "plain.h"
+
+/* ---- The part of x that one output element folds ---- */
+
+typedef struct parts {
+  moon_array kept, reduced; /* views of x over the axes of each kind */
+} parts;
+
+static bool is_reduced(const moon_ints *axes, int axis, int ndim) {
+  for (int i = 0; i < axes->n; i++)
+    if (moon__axis_at(axes->v[i], ndim) == axis) return true;
+  return axes->n == 0;
+}
+
+static parts split_axes(const moon_array *x, const moon_ints *axes) {
+  parts p = {.kept = *x, .reduced = *x};
+  p.kept.ndim = p.reduced.ndim = 0;
+  for (int i = 0; i < x->ndim; i++) {
+    moon_array *to = is_reduced(axes, i, x->ndim) ? &p.reduced : &p.kept;
+    to->shape[to->ndim] = x->shape[i];
+    to->strides[to->ndim++] = x->strides[i];
+  }
+  return p;
+}
+
+static int64_t reduced_count(const moon_node *node) {
+  const moon_reduce_attrs *a = node->attrs;
+  const moon_shape *x = moon__shape_of(node->inputs[0]);
+  int64_t n = 1;
+  for (int i = 0; i < x->ndim; i++)
+    if (is_reduced(&a->axes, i, x->ndim)) n = moon__work_mul(n, x->dim[i]);
+  return n;
+}
+
+static int64_t reduce_jobs(const moon_node *node) { return moon__job_count(moon__output_count(node), reduced_count(node)); }
+
+/* ---- Folding: a starting value, and a step over a run of elements ---- */
+
+typedef union fold { double f; int64_t i; uint64_t u; } fold;
+typedef void (*step_fn)(fold *v, const char *p, int64_t step, int64_t n);
+
+#define STEP(name, dtype, type, statement)                                               \
+  static void name##_##dtype##_step(fold *v, const char *p, int64_t step, int64_t n) {   \
+    for (int64_t j = 0; j < n; j++) {                                                    \
+      const type x = ((const type *)(const void *)p)[j * step];                          \
+      statement;                                                                         \
+    }                                                                                    \
+  }
+#define FLOAT_STEPS(dtype, type)                                                                   \
+  STEP(sum, dtype, type, v->f += (double)x)                                                        \
+  STEP(prod, dtype, type, v->f *= (double)x)                                                       \
+  STEP(max, dtype, type, if (x != x || (double)x > v->f) v->f = v->f != v->f ? v->f : (double)x)   \
+  STEP(min, dtype, type, if (x != x || (double)x < v->f) v->f = v->f != v->f ? v->f : (double)x)
+#define INTEGER_STEPS(dtype, type)                                                                 \
+  STEP(sum, dtype, type, v->u += (uint64_t)x)                                                      \
+  STEP(prod, dtype, type, v->u *= (uint64_t)x)                                                     \
+  STEP(max, dtype, type, if ((int64_t)x > v->i) v->i = (int64_t)x)                                 \
+  STEP(min, dtype, type, if ((int64_t)x < v->i) v->i = (int64_t)x)
+#define TRUTH_STEPS(dtype, type)                                                                   \
+  STEP(any, dtype, type, v->i |= x != 0)                                                           \
+  STEP(all, dtype, type, v->i &= x != 0)
+FLOAT_STEPS(f32, float)
+FLOAT_STEPS(f64, double)
+INTEGER_STEPS(u8, uint8_t)
+INTEGER_STEPS(i32, int32_t)
+INTEGER_STEPS(i64, int64_t)
+TRUTH_STEPS(u8, uint8_t)
+TRUTH_STEPS(i32, int32_t)
+TRUTH_STEPS(i64, int64_t)
+TRUTH_STEPS(f32, float)
+TRUTH_STEPS(f64, double)
+/* bool is the bytes 0 and 1. */
+#define STEPS(name)                                                                                      \
+  {                                                                                                      \
+    [MOON_DTYPE_bool] = name##_u8_step, [MOON_DTYPE_u8] = name##_u8_step, [MOON_DTYPE_i32] = name##_i32_step, \
+    [MOON_DTYPE_i64] = name##_i64_step, [MOON_DTYPE_f32] = name##_f32_step, [MOON_DTYPE_f64] = name##_f64_step, \
+  }
+
+typedef struct folding {
+  step_fn step[MOON_DTYPE_COUNT];
+  double start_f;                        /* of float dtypes */
+  int64_t start_i[MOON_DTYPE_f32];       /* of the others */
+  bool mean;
+} folding;
+
+static void run_folding(const folding *how, const moon_call *call, int64_t first, int64_t last) {
+  const moon_reduce_attrs *a = call->attrs;
+  const moon_array *x = &call->in[0], *y = &call->out[0];
+  bool is_float = moon__dtype_is_float(x->dtype), truth = y->dtype == MOON_DTYPE_bool && is_float;
+  parts p = split_axes(x, &a->axes);
+  int64_t count = moon__array_count(&p.reduced), lo, hi;
+  moon__job_range(moon__array_count(y), reduced_count(call->node), first, last, &lo, &hi);
+  moon_walk w;
+  moon__walk_init(&w, 1, &p.reduced);
+  for (int64_t at = lo; at < hi; at++) {
+    fold v;
+    if (is_float && !truth) v.f = how->start_f;
+    else v.i = how->start_i[truth ? MOON_DTYPE_bool : x->dtype];
+    w.base[0] = moon__at(x, moon__offset_at(p.kept.ndim, p.kept.shape, p.kept.strides, at));
+    moon__walk_set(&w, 0, count);
+    while (moon__walk_next(&w)) how->step[x->dtype](&v, w.p[0], w.step[0], w.run);
+    if (how->mean) v.f = (is_float ? v.f : (double)v.i) / (double)count;
+    if (how->mean || (is_float && !truth)) moon__store_f64(y->data, y->dtype, at, v.f);
+    else moon__store_i64(y->data, y->dtype, at, v.i);
+  }
+}
+
+#define FOLDING(op, ...)                                                                    \
+  static void op##_run(const moon_call *call, int64_t first, int64_t last) {                \
+    static const folding how = {__VA_ARGS__};                                               \
+    run_folding(&how, call, first, last);                                                   \
+  }
+FOLDING(sum, .step = STEPS(sum))
+FOLDING(mean, .step = STEPS(sum), .mean = true)
+FOLDING(prod, .step = STEPS(prod), .start_f = 1, .start_i = {1, 1, 1, 1})
+FOLDING(max, .step = STEPS(max), .start_f = -INFINITY, .start_i = {0, 0, INT32_MIN, INT64_MIN})
+FOLDING(min, .step = STEPS(min), .start_f = INFINITY, .start_i = {1, UINT8_MAX, INT32_MAX, INT64_MAX})
+FOLDING(any, .step = STEPS(any), .start_i = {0, 0, 0, 0})
+FOLDING(all, .step = STEPS(all), .start_i = {1, 1, 1, 1})
+
+MOON_CPU_KERNEL(sum) = {.name = "cpu_sum_plain", .jobs = reduce_jobs, .run = sum_run};
+MOON_CPU_KERNEL(mean) = {.name = "cpu_mean_plain", .jobs = reduce_jobs, .run = mean_run};
+MOON_CPU_KERNEL(prod) = {.name = "cpu_prod_plain", .jobs = reduce_jobs, .run = prod_run};
+MOON_CPU_KERNEL(max) = {.name = "cpu_max_plain", .jobs = reduce_jobs, .run = max_run};
+MOON_CPU_KERNEL(min) = {.name = "cpu_min_plain", .jobs = reduce_jobs, .run = min_run};
+MOON_CPU_KERNEL(any) = {.name = "cpu_any_plain", .jobs = reduce_jobs, .run = any_run};
+MOON_CPU_KERNEL(all) = {.name = "cpu_all_plain", .jobs = reduce_jobs, .run = all_run};
+
+/* ---- argmax, argmin ---- */
+
+/* Is element b better than the best so far, a? sign is 1 for the largest, -1 for the smallest. */
+static bool is_better(const char *p, moon_dtype dtype, int64_t a, int64_t b, int sign) {
+  if (moon__dtype_is_float(dtype)) {
+    double va = moon__load_f64(p, dtype, a), vb = moon__load_f64(p, dtype, b);
+    return va == va && (vb != vb || (sign > 0 ? vb > va : vb < va));
+  }
+  int64_t va = moon__load_i64(p, dtype, a), vb = moon__load_i64(p, dtype, b);
+  return sign > 0 ? vb > va : vb < va;
+}
+
+static void run_arg(const moon_call *call, int64_t first, int64_t last, int sign) {
+  const moon_arg_attrs *a = call->attrs;
+  const moon_array *x = &call->in[0], *y = &call->out[0];
+  moon_lines l = moon__lines_of(x, a->axis);
+  int64_t lo, hi;
+  moon__job_range(l.count, l.n, first, last, &lo, &hi);
+  for (int64_t at = lo; at < hi; at++) {
+    const char *p = moon__at(x, moon__line_offset(&l, at));
+    int64_t best = 0;
+    for (int64_t j = 1; j < l.n; j++)
+      if (is_better(p, x->dtype, best * l.step, j * l.step, sign)) best = j;
+    moon__store_i64(y->data, y->dtype, at, best);
+  }
+}
+
+static void argmax_run(const moon_call *call, int64_t first, int64_t last) { run_arg(call, first, last, 1); }
+static void argmin_run(const moon_call *call, int64_t first, int64_t last) { run_arg(call, first, last, -1); }
+
+static int64_t arg_jobs(const moon_node *node) {
+  const moon_arg_attrs *a = node->attrs;
+  return moon__job_count(moon__output_count(node), moon__line_length(node, a->axis));
+}
+
+MOON_CPU_KERNEL(argmax) = {.name = "cpu_argmax_plain", .jobs = arg_jobs, .run = argmax_run};
+MOON_CPU_KERNEL(argmin) = {.name = "cpu_argmin_plain", .jobs = arg_jobs, .run = argmin_run};
+
+/* ---- cumsum ---- */
+
+/* One line of x at p into y from position `at` on. */
+static void cumsum_line(const char *p, moon_dtype dtype, const moon_lines *l, const moon_array *y, int64_t at, int64_t y_step,
+                        const moon_cumsum_attrs *a) {
+  moon_sum sum;
+  memset(&sum, 0, sizeof sum);
+  for (int64_t k = 0; k < l->n; k++) {
+    int64_t j = a->reverse ? l->n - 1 - k : k;
+    if (a->exclusive) moon__sums_store(&sum, dtype, y->data, y->dtype, at + j * y_step, 1);
+    moon__sums_add(&sum, p + j * l->step * (int64_t)moon_dtype_bytes(dtype), dtype, 0, 1);
+    if (!a->exclusive) moon__sums_store(&sum, dtype, y->data, y->dtype, at + j * y_step, 1);
+  }
+}
+
+static void cumsum_run(const moon_call *call, int64_t first, int64_t last) {
+  const moon_cumsum_attrs *a = call->attrs;
+  const moon_array *x = &call->in[0], *y = &call->out[0];
+  moon_lines l = moon__lines_of(x, a->axis), to = moon__lines_of(y, a->axis);
+  int64_t lo, hi;
+  moon__job_range(l.count, l.n, first, last, &lo, &hi);
+  for (int64_t at = lo; at < hi; at++)
+    cumsum_line(moon__at(x, moon__line_offset(&l, at)), x->dtype, &l, y, moon__line_offset(&to, at), to.step, a);
+}
+
+static int64_t cumsum_jobs(const moon_node *node) {
+  const moon_cumsum_attrs *a = node->attrs;
+  return moon__job_count(moon__line_count(node, a->axis), moon__line_length(node, a->axis));
+}
+
+MOON_CPU_KERNEL(cumsum) = {.name = "cpu_cumsum_plain", .jobs = cumsum_jobs, .run = cumsum_run};
