@@ -71,7 +71,7 @@ void moon__origin_release(moon_runtime *runtime, moon_origin *o) {
 }
 
 moon_origin *moon__origin_current(moon_context *ctx) {
-  moon_origin *o = ctx->origin;
+  moon_origin *o = ctx->borrowed ? ctx->borrowed : ctx->origin;
   if (o) return moon__origin_retain(o);
   o = moon__alloc(ctx->runtime, sizeof *o);
   if (o) {

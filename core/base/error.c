@@ -27,7 +27,7 @@ moon_status moon__fail(moon_context *ctx, moon_status status, const char *format
   va_list args;
   if (!ctx) return status;
   va_start(args, format);
-  record(ctx, ctx->line, status, format, args);
+  record(ctx, ctx->borrowed ? ctx->borrowed->line : ctx->line, status, format, args);
   va_end(args);
   return status;
 }
