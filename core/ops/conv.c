@@ -85,6 +85,7 @@ static moon_status shape_of_y(moon_context *ctx, const char *who, moon_conv_attr
 static moon_status infer_role(moon_context *ctx, moon_infer *f, const roles *r) {
   moon_shape y;
   moon_status s = moon__rule_float(ctx, f->op->name, "x", f->in[0].dtype);
+  if (s == MOON_OK && r->y) s = moon__rule_sizes(ctx, f->op->name, &((const moon_conv_attrs *)f->attrs)->shape);
   if (s == MOON_OK) s = moon__rule_same_dtype(ctx, f->op->name, "the first input", f->in[0].dtype, "the second", f->in[1].dtype);
   if (s == MOON_OK) s = shape_of_y(ctx, f->op->name, f->attrs, r, &y);
   if (s != MOON_OK) return s;

@@ -99,7 +99,7 @@ static moon_status infer_one_hot(moon_context *ctx, moon_infer *f) {
   const moon_shape *index = moon__rule_shape(f, 0);
   moon_status s = moon__rule_index(ctx, "one_hot", f->in[0].dtype);
   if (s != MOON_OK) return s;
-  if (a->dtype < 0) a->dtype = MOON_DTYPE_f32;
+  if (!moon__rule_dtype_given(a->dtype)) a->dtype = MOON_DTYPE_f32;
   if (a->depth < 1) return moon__fail(ctx, MOON_EARGUMENT, "one_hot: depth must be at least 1, got %lld", (long long)a->depth);
   if (index->ndim == MOON_MAX_DIMS)
     return moon__fail(ctx, MOON_ESHAPE, "one_hot: the result would have more than %d axes: index %s", MOON_MAX_DIMS,

@@ -84,6 +84,7 @@ static moon_status infer_grad(moon_context *ctx, moon_infer *f) {
   moon_pool_attrs *a = f->attrs;
   moon_shape y, x = a->shape;
   moon_status s = moon__rule_float(ctx, f->op->name, "dy", dy->dtype);
+  if (s == MOON_OK) s = moon__rule_sizes(ctx, f->op->name, &x);
   if (s == MOON_OK) s = shape_of_y(ctx, f->op->name, a, &x, &y);
   if (s == MOON_OK) s = moon__rule_same_shape(ctx, f->op->name, "y by x is", &y, "dy is", &dy->shape);
   if (s == MOON_OK && f->ninputs == 2) s = check_index(ctx, f);
