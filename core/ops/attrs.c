@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/dim.h"
 #include "base/error.h"
 #include "base/map.h"
 #include "base/shape.h"
@@ -125,7 +126,7 @@ static void put_word(writer *w, const char *words, int32_t which) {
 
 static void put_dim(writer *w, const moon_runtime *runtime, moon_dim d) {
   char text[512];
-  if (d < 0 && d >= -MOON_MAX_DIMS) put_i64(w, d); /* reshape's -1, before it is resolved */
+  if (d < 0 && d > MOON_DIM_FIRST) put_i64(w, d); /* reshape's -1, before it is resolved */
   else put_text(w, moon_dim_text(runtime, d, text, sizeof text));
 }
 
