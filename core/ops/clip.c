@@ -24,7 +24,8 @@ static moon_status build_clip(moon_context *ctx, const moon_body *b) {
   return moon__rule_built(ctx, b);
 }
 
-static const moon_attr clip_rows[] = {MOON_ATTR(moon_clip_attrs, lo, F64, .number = NAN), MOON_ATTR(moon_clip_attrs, hi, F64, .number = NAN)};
+static const moon_attr clip_rows[] = {MOON_ATTR(moon_clip_attrs, lo, F64, .number = NAN),
+                                      MOON_ATTR(moon_clip_attrs, hi, F64, .number = NAN)};
 MOON_OP(clip) = {MOON_OP_HEAD(clip), .kind = MOON_COMPOSITE, .min_inputs = 1, .max_inputs = 1, .noutputs = 1, .input_names = "x",
                  MOON_OP_ATTRS(moon_clip_attrs, clip_rows), .infer = infer_clip, .build = build_clip,
                  .doc = "x, but lo where it is less and hi where it is more; either may be left out: x [..] -> [..]."};

@@ -168,8 +168,8 @@ static const moon_attr split_rows[] = {MOON_ATTR(moon_split_attrs, sizes, INTS, 
                                        MOON_ATTR(moon_split_attrs, parts, I64, .hidden = true)};
 MOON_OP(split) = {MOON_OP_HEAD(split), .kind = MOON_COMPOSITE, .min_inputs = 1, .max_inputs = 1, .input_names = "x",
                   MOON_OP_ATTRS(moon_split_attrs, split_rows), .infer = infer_split, .grad = grad_split, .build = build_split,
-                  .doc = "So many equal parts of x along an axis, or, from a list, parts of those sizes: x [.., n, ..] -> [.., n1, ..], "
-                         "[.., n2, ..] ..."};
+                  .doc = "So many equal parts of x along an axis, or, from a list, parts of those sizes: x [.., n, ..] -> "
+                         "[.., n1, ..], [.., n2, ..] ..."};
 
 /* ---- tile ---- */
 

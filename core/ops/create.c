@@ -145,5 +145,5 @@ static const moon_attr eye_rows[] = {MOON_ATTR(moon_eye_attrs, n, I64, .required
                                      MOON_ATTR(moon_eye_attrs, dtype, DTYPE, .number = MOON_DTYPE_f32)};
 MOON_OP(eye) = {MOON_OP_HEAD(eye), .kind = MOON_STRUCTURED, .flags = MOON_OPF_METHOD_OFF, .noutputs = 1, .input_names = "",
                 MOON_OP_ATTRS(moon_eye_attrs, eye_rows), .infer = infer_eye,
-                .doc = "Ones on the k-th diagonal (0: the main one, above it positive), zeros elsewhere; m is n if not given: () -> "
-                       "[n, m]."};
+                .doc = "Ones on the k-th diagonal (0: the main one, above it positive), zeros elsewhere; m is n if not given: () "
+                       "-> [n, m]."};

@@ -71,7 +71,7 @@ static moon_status grad_cast(moon_context *ctx, const moon_grad *g) {
   return g->dx[0] ? MOON_OK : moon_error_status(ctx);
 }
 
-static const moon_attr cast_rows[] = {MOON_ATTR(moon_cast_attrs, dtype, DTYPE, -1, .required = true)};
+static const moon_attr cast_rows[] = {MOON_ATTR(moon_cast_attrs, dtype, DTYPE, .number = -1, .required = true)};
 MOON_OP(cast) = {MOON_OP_HEAD(cast), .kind = MOON_STRUCTURED, .min_inputs = 1, .max_inputs = 1, .noutputs = 1,
                  .input_names = "x", MOON_OP_ATTRS(moon_cast_attrs, cast_rows), .infer = infer_cast, .grad = grad_cast,
                  .doc = "x as another dtype: x [..] -> [..]; floats saturate to integers and NaN becomes 0, integers wrap, bool is "

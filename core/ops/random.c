@@ -68,7 +68,7 @@ static moon_status infer_permutation(moon_context *ctx, moon_infer *f) {
 #define SHAPE_ROW MOON_ATTR(moon_random_attrs, shape, SHAPE, .required = true)
 #define NUMBER_A(name, value) {name, MOON_ATTR_F64, offsetof(moon_random_attrs, a), .number = value}
 #define NUMBER_B(name, value) {name, MOON_ATTR_F64, offsetof(moon_random_attrs, b), .number = value}
-#define DTYPE_ROW(word) MOON_ATTR(moon_random_attrs, dtype, DTYPE, MOON_DTYPE_##word)
+#define DTYPE_ROW(word) MOON_ATTR(moon_random_attrs, dtype, DTYPE, .number = MOON_DTYPE_##word)
 static const moon_attr uniform_rows[] = {SHAPE_ROW, NUMBER_A("lo", 0), NUMBER_B("hi", 1), DTYPE_ROW(f32), STREAM};
 static const moon_attr normal_rows[] = {SHAPE_ROW, NUMBER_A("mean", 0), NUMBER_B("std", 1), DTYPE_ROW(f32), STREAM};
 static const moon_attr bernoulli_rows[] = {SHAPE_ROW, NUMBER_A("p", 0.5), DTYPE_ROW(f32), STREAM};

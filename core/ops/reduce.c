@@ -230,5 +230,5 @@ static const moon_attr cumsum_rows[] = {MOON_ATTR(moon_cumsum_attrs, axis, AXIS,
 MOON_OP(cumsum) = {MOON_OP_HEAD(cumsum), .kind = MOON_STRUCTURED, .min_inputs = 1, .max_inputs = 1, .noutputs = 1,
                    .input_names = "x", MOON_OP_ATTRS(moon_cumsum_attrs, cumsum_rows), .infer = infer_cumsum,
                    .build = build_cumsum, .grad = grad_cumsum,
-                   .doc = "Sums up to each position of an axis (default the last), without itself when exclusive, from the end when "
-                          "reverse: x [.., d, ..] -> [.., d, ..]."};
+                   .doc = "Sums up to each position of an axis (default the last), without itself when exclusive, from the end "
+                          "when reverse: x [.., d, ..] -> [.., d, ..]."};
