@@ -68,6 +68,8 @@ struct moon_context {
 void moon__eager_cache_free(moon_context *ctx);
 /* Gives the caller a reference to the origin of nodes built now; NULL (with an error) when memory is out. */
 moon_origin *moon__origin_current(moon_context *ctx);
+/* A new origin of these texts; NULL with an error. */
+moon_origin *moon__origin_new(moon_context *ctx, const char *line, const char *path);
 moon_origin *moon__origin_retain(moon_origin *o);
 void moon__origin_release(moon_runtime *runtime, moon_origin *o);
 static inline uint64_t moon__next_id(moon_runtime *r) { return ++r->next_id; }

@@ -75,8 +75,23 @@ moon_status moon_variable_rename(moon_context *ctx, moon_variable *v, const char
 
 moon_tensor *moon_variable_read(moon_context *ctx, moon_variable *v) { return copy_dense(ctx, v->tensor); }
 
+bool moon__variable_is_shared(const moon_variable *v) { return v->tensor->refs > 1 || v->tensor->storage->refs > 1; }
+
 moon_status moon_variable_write(moon_context *ctx, moon_variable *v, const moon_tensor *t) {
-  moon_status status = moon_tensor_copy(ctx, v->tensor, t);
+  moon_status status;
+  if (!t) return moon__fail(ctx, MOON_EARGUMENT, "variable '%s': a tensor is expected, got none", v->name);
+  if (moon__variable_is_shared(v)) {
+    moon_tensor *fresh = moon__tensor_empty(ctx, v->type.dtype, v->tensor->ndim, v->tensor->shape);
+    status = fresh ? moon_tensor_copy(ctx, fresh, t) : ctx->status;
+    if (status != MOON_OK) {
+      moon_tensor_release(fresh);
+      return status;
+    }
+    moon_tensor_release(v->tensor);
+    v->tensor = fresh;
+  } else {
+    status = moon_tensor_copy(ctx, v->tensor, t);
+  }
   atomic_fetch_add(&v->version, 1);
   return status;
 }

@@ -13,6 +13,9 @@ struct moon_variable {
   moon_type type;
   bool trainable;
   _Atomic uint64_t version;
-  moon_tensor *tensor; /* dense, current numbers */
+  moon_tensor *tensor; /* dense, current numbers; replaced rather than written while somebody else holds it */
 };
+
+/* Does somebody else (an eager read, a graph) hold the numbers, so that they must not change in place? */
+bool moon__variable_is_shared(const moon_variable *v);
 #endif

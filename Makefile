@@ -1,0 +1,87 @@
+# Moonlet. `make help` lists the targets. Everything that is built goes to $(O).
+O       ?= build
+LUA     ?= 5.4
+CC      ?= cc
+AR      ?= ar
+PREFIX  ?= /usr/local
+VERSION := 0.1.0
+
+ifeq ($(LUA),luajit)
+LUA_PC := luajit
+else
+LUA_PC := lua$(LUA)
+endif
+LUA_CFLAGS := $(shell pkg-config --cflags $(LUA_PC) 2>/dev/null || pkg-config --cflags lua-$(LUA) 2>/dev/null)
+LUA_LIBS   := $(shell pkg-config --libs $(LUA_PC) 2>/dev/null || pkg-config --libs lua-$(LUA) 2>/dev/null)
+LUA_BIN    := $(if $(filter luajit,$(LUA)),luajit,lua$(LUA))
+EDIT       := $(shell pkg-config --exists libedit 2>/dev/null && echo yes)
+
+WARN   := -Wall -Wextra -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-prototypes $(if $(CI),-Werror)
+OPT    ?= -O2 -DNDEBUG
+CFLAGS ?=
+ALL_CFLAGS = -std=gnu11 $(OPT) $(WARN) -fPIC -fvisibility=hidden -fno-math-errno -pthread -Icore -I$(O) -Ibackends/cpu $(CFLAGS)
+LIBS   := -lm -ldl -pthread
+ALL_LDFLAGS = -Wl,-z,nodelete $(LDFLAGS)
+
+# Kernels compiled once per instruction set; other machines than x86-64 have the baseline only.
+ISA_baseline := -O3 -fno-trapping-math
+ISA_avx2     := -O3 -fno-trapping-math -mavx2 -mfma
+ISA_avx512   := -O3 -fno-trapping-math -mavx512f -mavx512bw -mavx512dq -mavx512vl -mfma -mprefer-vector-width=512
+ISAS         := baseline $(if $(filter x86_64%,$(shell $(CC) -dumpmachine)),avx2 avx512)
+
+CORE_SRC := $(wildcard core/*.c core/*/*.c backends/*.c backends/cpu/*.c)
+ISA_SRC  := $(filter %_isa.c,$(CORE_SRC))
+CORE_OBJ := $(patsubst %.c,$(O)/obj/%.o,$(filter-out $(ISA_SRC),$(CORE_SRC))) \
+            $(foreach i,$(ISAS),$(patsubst %.c,$(O)/obj/%.$(i).o,$(ISA_SRC)))
+BIND_SRC := $(wildcard lua/bind/*.c)
+BIND_OBJ := $(patsubst %.c,$(O)/obj/%.o,$(BIND_SRC)) $(O)/obj/embed.o
+LUA_SRC  := $(shell find lua/moonlet -name '*.lua')
+GEN      := $(O)/gen/ops.def $(O)/gen/cpu_kernels.def
+
+.PHONY: all
+all: $(O)/libmoonlet.so $(O)/libmoonlet.a $(O)/moonlet.so $(O)/moonlet
+
+include spec/support/rules.mk
+
+# The tables are derived whenever a file that declares ops or kernels changed.
+$(O)/gen/stamp: core/ops/elementwise.def $(wildcard core/ops/*.c backends/cpu/*.c) spec/support/gen.sh
+	@sh spec/support/gen.sh $(O) && touch $@
+$(GEN): $(O)/gen/stamp ;
+
+$(O)/gen/embed.c: $(LUA_SRC) spec/support/embed.sh
+	@mkdir -p $(@D)
+	sh spec/support/embed.sh > $@.new && mv $@.new $@
+
+$(O)/obj/embed.o: $(O)/gen/embed.c
+	@mkdir -p $(@D)
+	$(CC) $(ALL_CFLAGS) -Ilua/bind -c $< -o $@
+
+define isa_rule
+$(O)/obj/%.$(1).o: %.c $(O)/gen/stamp
+	@mkdir -p $$(@D)
+	$$(CC) $$(ALL_CFLAGS) $$(ISA_$(1)) -DMOON_ISA=$(1) -MMD -c $$< -o $$@
+endef
+$(foreach i,$(ISAS),$(eval $(call isa_rule,$(i))))
+
+$(O)/obj/lua/%.o: lua/%.c $(O)/gen/stamp
+	@mkdir -p $(@D)
+	$(CC) $(ALL_CFLAGS) -Ilua/bind $(LUA_CFLAGS) $(if $(EDIT),-DMOON_HAVE_EDIT) -MMD -c $< -o $@
+
+$(O)/obj/%.o: %.c $(O)/gen/stamp
+	@mkdir -p $(@D)
+	$(CC) $(ALL_CFLAGS) -MMD -c $< -o $@
+
+$(O)/libmoonlet.a: $(CORE_OBJ)
+	@rm -f $@
+	$(AR) rcs $@ $^
+
+$(O)/libmoonlet.so: $(CORE_OBJ)
+	$(CC) $(CFLAGS) -shared $(ALL_LDFLAGS) -o $@ $^ $(LIBS)
+
+$(O)/moonlet.so: $(CORE_OBJ) $(BIND_OBJ)
+	$(CC) $(CFLAGS) -shared $(ALL_LDFLAGS) -o $@ $^ $(LIBS)
+
+$(O)/moonlet: $(O)/obj/lua/main.o $(CORE_OBJ) $(BIND_OBJ)
+	$(CC) $(CFLAGS) -Wl,-E $(LDFLAGS) -o $@ $^ $(LUA_LIBS) $(if $(EDIT),-ledit) $(LIBS)
+
+-include $(shell find $(O)/obj -name '*.d' 2>/dev/null)

@@ -1,0 +1,101 @@
+/*
+** backend.h: what a backend must offer: memory, copies, and a kernel for a node. Core knows backends only through this.
+**
+** A kernel runs any range [first, last) of a launch's independent jobs; jobs are cut by shape alone, at most about 50 us each, so
+** that runs can be sliced, spread over threads, and give equal bits on any number of them. A reduction across jobs is a second
+** phase of the same choice. Kernels never allocate, lock, or fail, except by raising a fault for data that is out of range.
+*/
+#ifndef MOON_BACKEND_H
+#define MOON_BACKEND_H
+#include <stdatomic.h>
+
+#include "graph/node.h"
+#include "plan/loop.h"
+#include "tensor/tensor.h"
+
+/* An operand: element 0 at data (host backends) or at byte offset `offset` of `handle`. */
+typedef struct moon_array {
+  char *data;
+  void *handle;
+  size_t offset_bytes;
+  moon_dtype dtype;
+  int32_t ndim;
+  int64_t shape[MOON_MAX_DIMS], strides[MOON_MAX_DIMS]; /* elements */
+} moon_array;
+
+/* Key of a run's random numbers; a draw is philox(seed, stream, step, element index) with stream = attrs' stream + this stream
+** (0 but for single ops computed at once). fold numbers scan iterations. */
+typedef struct moon_rng { uint64_t seed, step, fold; int64_t stream; } moon_rng;
+
+/* First bad datum of a run: raised by kernels, turned into an error with the node's line by the executor. */
+typedef struct moon_fault {
+  _Atomic int status; /* moon_status; 0: none */
+  _Atomic int64_t value, limit; /* what came; it must be in [0, limit) */
+} moon_fault;
+static inline void moon__fault_raise(moon_fault *f, moon_status status, int64_t value, int64_t limit) {
+  int none = 0;
+  if (!atomic_compare_exchange_strong(&f->status, &none, (int)status)) return;
+  f->value = value;
+  f->limit = limit;
+}
+
+typedef struct moon_call {
+  const moon_node *node;
+  const void *attrs;      /* node->attrs */
+  const void *state;      /* what select prepared */
+  const moon_array *in;   /* [nin] */
+  const moon_array *out;  /* [nout]; data NULL when nobody uses that output */
+  int nin, nout;
+  char *scratch;          /* scratch_bytes, 64-byte aligned; shared by all jobs and phases of this launch */
+  const moon_rng *rng;
+  moon_fault *fault;
+} moon_call;
+typedef void (*moon_kernel_fn)(const moon_call *call, int64_t first, int64_t last);
+
+#define MOON_MAX_PHASES 4
+typedef struct moon_choice {
+  const char *kernel; /* its name; a grammar: cpu_matmul_f32_avx512 */
+  const char *why;    /* one short reason, for explain */
+  int nphases;
+  struct { moon_kernel_fn run; int64_t njobs; } phase[MOON_MAX_PHASES];
+  size_t scratch_bytes;
+  void *state;        /* owned by the program; freed by free_state */
+  void (*free_state)(moon_runtime *runtime, void *state);
+  uint64_t dense_in;  /* bit i: input i must be dense (the planner inserts a copy); bit 63: all inputs beyond 62 too */
+  uint64_t alias_in;  /* bit i: any output of input i's shape and dtype may take its memory: element j of an output depends on
+                      ** element j of input i alone, and everything is loaded before anything is stored */
+} moon_choice;
+
+typedef struct moon_backend {
+  const char *name;
+  /* Adds this backend's devices to the runtime; called once, when a runtime is made (cpu) or when first asked. */
+  moon_status (*open)(moon_context *ctx);
+  void (*device_free)(moon_device *device);
+  void *(*buffer_new)(moon_device *device, size_t bytes, char **host_data); /* 64-byte aligned; NULL: out of memory */
+  void (*buffer_free)(moon_device *device, void *handle);
+  moon_status (*buffer_read)(moon_context *ctx, moon_device *device, void *handle, size_t offset, void *host, size_t bytes);
+  moon_status (*buffer_write)(moon_context *ctx, moon_device *device, void *handle, size_t offset, const void *host, size_t bytes);
+  /* Does the device have a kernel of its own for this composite (else it is inlined)? Shapes are known. */
+  bool (*has_kernel)(moon_device *device, const moon_node *node);
+  /* Picks the kernel for a node over these operands (data is NULL; shapes and strides are final). fast false: plain kernels
+  ** only. Fails: MOON_EUNSUPPORTED. Outputs are dense. */
+  moon_status (*select)(moon_context *ctx, moon_device *device, const moon_node *node, const moon_array *in, int nin,
+                        const moon_array *out, int nout, bool fast, moon_choice *choice);
+  /* The same for a fused loop; *loop is copied by the backend if it keeps it. */
+  moon_status (*select_loop)(moon_context *ctx, moon_device *device, const moon_loop *loop, moon_choice *choice);
+  /* Runs jobs [first, last) of a phase; threads false: on the calling thread. */
+  void (*run)(moon_device *device, moon_kernel_fn kernel, const moon_call *call, int64_t first, int64_t last, bool threads);
+} moon_backend;
+
+struct moon_device {
+  const moon_backend *backend;
+  moon_runtime *runtime;
+  char name[64];
+  void *data; /* the backend's */
+};
+extern const moon_backend moon__cpu_backend;
+/* Adds a device to the runtime (backends call it from open). */
+moon_device *moon__device_add(moon_context *ctx, const moon_backend *backend, const char *name, void *data);
+/* The backends compiled in, in order; ends with NULL. In backends/backends.c. */
+extern const moon_backend *const moon__backends[];
+#endif

@@ -1,0 +1,152 @@
+/*
+** control.c: runs scan, cond and while_loop: their bodies are programs of their own, whose inputs and outputs are bound to pieces
+** of the operands of the launch. Carries take turns between two sets in scratch memory; the last iteration of a scan writes the
+** results directly. A slice may end inside a body.
+*/
+#include <string.h>
+
+#include "executor.h"
+#include "ops/attrs.h"
+
+static size_t array_bytes(const moon_array *a) {
+  size_t n = moon_dtype_bytes(a->dtype);
+  for (int i = 0; i < a->ndim; i++) n *= (size_t)a->shape[i];
+  return n;
+}
+
+static moon_base base_at(const moon_array *a, size_t bytes) {
+  return (moon_base){a->data ? a->data + bytes : NULL, a->handle, a->offset_bytes + bytes};
+}
+
+/* The memory of carry i in set 0 or 1 of the scratch block, which starts with 64 bytes for a predicate. */
+static moon_base carry_base(const moon_run *run, const moon_launch *l, int i, int set) {
+  const moon_call *c = &run->calls[run->launch];
+  size_t at = 64;
+  for (int k = 0; k <= i; k++) {
+    size_t bytes = (array_bytes(&c->out[k]) + 63) & ~(size_t)63;
+    if (k == i) at += set ? bytes : 0;
+    else at += 2 * bytes;
+  }
+  (void)l;
+  return (moon_base){c->scratch + at, run->arena->handle, (size_t)(c->scratch - run->arena->data) + at};
+}
+
+static void begin_child(const moon_run *run, moon_run *child, uint64_t fold) {
+  child->rng = run->rng;
+  child->rng.fold = run->rng.fold * 0x9E3779B97F4A7C15u + fold;
+  moon__run_bind(child);
+  moon__run_rewind(child);
+}
+
+/* ---- scan: (carry..., xs..., captures...) -> (carry..., ys...) ---- */
+
+static void bind_scan(moon_run *run, const moon_launch *l, moon_run *child, int64_t length) {
+  const moon_scan_attrs *a = l->node->attrs;
+  const moon_call *c = &run->calls[run->launch];
+  moon_base *in = child->bases, *out = in + child->program->graph->ninputs;
+  int64_t k = run->iteration, at = a->reverse ? length - 1 - k : k;
+  for (int i = 0; i < l->nin; i++) {
+    if (i < a->ncarry) in[i] = k == 0 ? base_at(&c->in[i], 0) : carry_base(run, l, i, (int)((k - 1) & 1));
+    else if (i < a->ncarry + a->nxs) in[i] = base_at(&c->in[i], array_bytes(&c->in[i]) / (size_t)length * (size_t)at);
+    else in[i] = base_at(&c->in[i], 0);
+  }
+  for (int i = 0; i < l->nout; i++) {
+    if (i >= a->ncarry) out[i] = base_at(&c->out[i], array_bytes(&c->out[i]) / (size_t)length * (size_t)at);
+    else out[i] = k == length - 1 ? base_at(&c->out[i], 0) : carry_base(run, l, i, (int)(k & 1));
+  }
+  begin_child(run, child, (uint64_t)k + 1);
+}
+
+static moon_status advance_scan(moon_context *ctx, moon_run *run, const moon_launch *l, double deadline, bool *complete) {
+  const moon_scan_attrs *a = l->node->attrs;
+  const moon_call *c = &run->calls[run->launch];
+  moon_run *child = run->children[2 * run->launch];
+  int64_t length = a->length;
+  bool done = false;
+  if (length == 0) {
+    for (int i = 0; i < a->ncarry; i++) memcpy(c->out[i].data, c->in[i].data, array_bytes(&c->out[i]));
+    *complete = true;
+    return MOON_OK;
+  }
+  while (run->iteration < length) {
+    if (run->stage == 0) bind_scan(run, l, child, length);
+    run->stage = 1;
+    moon_status s = moon__run_advance(ctx, child, deadline, &done);
+    if (s != MOON_OK || !done) return s;
+    run->stage = 0;
+    run->iteration++;
+    if (deadline > 0 && run->iteration < length && moon__clock_us() >= deadline) return MOON_OK;
+  }
+  *complete = true;
+  return MOON_OK;
+}
+
+/* ---- cond: (p, x...) -> outputs ---- */
+
+static moon_status advance_cond(moon_context *ctx, moon_run *run, const moon_launch *l, double deadline, bool *complete) {
+  const moon_call *c = &run->calls[run->launch];
+  if (run->stage == 0) run->stage = *(const uint8_t *)c->in[0].data ? 1 : 2;
+  moon_run *child = run->children[2 * run->launch + run->stage - 1];
+  if (run->iteration == 0) {
+    for (int i = 1; i < l->nin; i++) child->bases[i - 1] = base_at(&c->in[i], 0);
+    for (int i = 0; i < l->nout; i++) child->bases[l->nin - 1 + i] = base_at(&c->out[i], 0);
+    begin_child(run, child, 0);
+    run->iteration = 1;
+  }
+  return moon__run_advance(ctx, child, deadline, complete);
+}
+
+/* ---- while_loop: (carry..., captures...) -> carry... ---- */
+
+static moon_base while_carry(const moon_run *run, const moon_launch *l, int i, int64_t iteration) {
+  const moon_call *c = &run->calls[run->launch];
+  return iteration == 0 ? base_at(&c->in[i], 0) : carry_base(run, l, i, (int)((iteration - 1) & 1));
+}
+
+static void bind_while(moon_run *run, const moon_launch *l, moon_run *child, bool body) {
+  const moon_while_attrs *a = l->node->attrs;
+  const moon_call *c = &run->calls[run->launch];
+  moon_base *out = child->bases + l->nin;
+  for (int i = 0; i < l->nin; i++)
+    child->bases[i] = i < a->ncarry ? while_carry(run, l, i, run->iteration) : base_at(&c->in[i], 0);
+  if (body) {
+    for (int i = 0; i < l->nout; i++) out[i] = carry_base(run, l, i, (int)(run->iteration & 1));
+  } else {
+    out[0] = (moon_base){c->scratch, run->arena->handle, (size_t)(c->scratch - run->arena->data)};
+  }
+  begin_child(run, child, (uint64_t)run->iteration + 1);
+}
+
+/* Stages: 0 bind the condition, 1 run it, 2 bind the body, 3 run it. */
+static moon_status advance_while(moon_context *ctx, moon_run *run, const moon_launch *l, double deadline, bool *complete) {
+  const moon_call *c = &run->calls[run->launch];
+  for (;;) {
+    bool body = run->stage >= 2, done = false;
+    moon_run *child = run->children[2 * run->launch + body];
+    if (run->stage % 2 == 0) bind_while(run, l, child, body);
+    run->stage |= 1;
+    moon_status s = moon__run_advance(ctx, child, deadline, &done);
+    if (s != MOON_OK || !done) return s;
+    if (!body && !*(const uint8_t *)c->scratch) break;
+    run->stage = body ? 0 : 2;
+    run->iteration += body;
+    if (deadline > 0 && moon__clock_us() >= deadline) return MOON_OK;
+  }
+  for (int i = 0; i < l->nout; i++) {
+    moon_base last = while_carry(run, l, i, run->iteration);
+    memcpy(c->out[i].data, last.data, array_bytes(&c->out[i]));
+  }
+  *complete = true;
+  return MOON_OK;
+}
+
+moon_status moon__control_advance(moon_context *ctx, moon_run *run, const moon_launch *l, double deadline, bool *complete) {
+  moon_status s = l->node->op->id == MOON_OP_scan   ? advance_scan(ctx, run, l, deadline, complete)
+                  : l->node->op->id == MOON_OP_cond ? advance_cond(ctx, run, l, deadline, complete)
+                                                    : advance_while(ctx, run, l, deadline, complete);
+  if (*complete || s != MOON_OK) {
+    run->iteration = 0;
+    run->stage = 0;
+  }
+  return s;
+}

@@ -1,0 +1,484 @@
+/*
+** executor.c: runs a program: binds inputs, outputs and variables to the operands once, then walks the launches, whole or for so
+** many microseconds. Between the first and the last step nothing is allocated. A sliced run, and one whose variables somebody else
+** holds, writes variables to second copies and swaps them in when it is complete; cancelling before that leaves no trace.
+** Control flow lives in control.c.
+*/
+#include "executor.h"
+
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/shape.h"
+#include "ops/attrs.h"
+#include "program.h"
+#include "tensor/variable.h"
+
+/* ---- Making ---- */
+
+static bool make_children(moon_context *ctx, moon_run *run) {
+  const moon_program *p = run->program;
+  run->children = moon__alloc_array(ctx->runtime, (size_t)p->nlaunches * 2, sizeof *run->children);
+  if (!run->children) return false;
+  for (int i = 0; i < p->nlaunches * 2; i++) {
+    moon_program *child = p->launches[i / 2].child[i % 2];
+    if (child && !(run->children[i] = moon__run_new_child(ctx, child))) return false;
+  }
+  return true;
+}
+
+static bool is_bound(moon_buffer_kind k) {
+  return k == MOON_BUFFER_INPUT || k == MOON_BUFFER_OUTPUT || k == MOON_BUFFER_READ || k == MOON_BUFFER_WRITE;
+}
+
+static void set_array(moon_run *run, int operand, const moon_base *base) {
+  const moon_operand *o = &run->program->operands[operand];
+  moon_array *a = &run->arrays[operand];
+  size_t at = base->offset + (size_t)o->view.offset * moon_dtype_bytes(o->dtype); /* inside a checked buffer */
+  a->data = base->data ? base->data + at - base->offset : NULL;
+  a->handle = base->handle;
+  a->offset_bytes = at;
+}
+
+/* Where a buffer that does not change from run to run lies. */
+static moon_base fixed_base(const moon_run *run, const moon_plan_buffer *b) {
+  const moon_storage *s = b->kind == MOON_BUFFER_CONSTANT ? run->program->constants[b->index]->storage
+                          : b->kind == MOON_BUFFER_PERSISTENT ? run->persistent : run->arena;
+  if (b->kind == MOON_BUFFER_CONSTANT) return (moon_base){s->data, s->handle, 0};
+  return (moon_base){s->data ? s->data + b->offset : NULL, s->handle, b->offset};
+}
+
+static void make_arrays(moon_run *run) {
+  const moon_program *p = run->program;
+  for (int i = 0; i < p->noperands; i++) {
+    const moon_operand *o = &p->operands[i];
+    moon_array *a = &run->arrays[i];
+    *a = (moon_array){.dtype = o->dtype, .ndim = o->view.ndim};
+    memcpy(a->shape, o->view.shape, sizeof a->shape);
+    memcpy(a->strides, o->view.strides, sizeof a->strides);
+    if (o->buffer < 0) continue;
+    if (is_bound(p->buffers[o->buffer].kind)) {
+      run->bound[run->nbound++] = i;
+      continue;
+    }
+    moon_base base = fixed_base(run, &p->buffers[o->buffer]);
+    set_array(run, i, &base);
+  }
+}
+
+static void make_calls(moon_run *run) {
+  const moon_program *p = run->program;
+  for (int i = 0; i < p->nlaunches; i++) {
+    const moon_launch *l = &p->launches[i];
+    moon_call *c = &run->calls[i];
+    *c = (moon_call){.node = l->node, .attrs = l->node->attrs, .state = l->choice.state, .in = run->arrays + l->operands,
+                     .out = run->arrays + l->operands + l->nin, .nin = l->nin, .nout = l->nout, .rng = &run->rng,
+                     .fault = &run->fault};
+    if (l->scratch >= 0 && run->arena->data) c->scratch = run->arena->data + p->buffers[l->scratch].offset;
+  }
+}
+
+/* Touches every page now, so that no run does. */
+static moon_storage *touched(moon_context *ctx, moon_device *device, size_t bytes) {
+  return moon__storage_new(ctx, device, bytes ? bytes : 1, true);
+}
+
+static bool allocate(moon_context *ctx, moon_run *run) {
+  moon_runtime *r = ctx->runtime;
+  const moon_program *p = run->program;
+  run->arena = touched(ctx, p->device, p->arena_bytes);
+  run->persistent = run->arena ? touched(ctx, p->device, p->persistent_bytes) : NULL;
+  run->arrays = moon__alloc_array(r, (size_t)p->noperands, sizeof *run->arrays);
+  run->bound = moon__alloc_array(r, (size_t)p->noperands, sizeof *run->bound);
+  run->calls = moon__alloc_array(r, (size_t)p->nlaunches, sizeof *run->calls);
+  run->inputs = moon__alloc_array(r, (size_t)p->graph->ninputs, sizeof *run->inputs);
+  run->outputs = moon__alloc_array(r, (size_t)p->graph->noutputs, sizeof *run->outputs);
+  run->results = moon__alloc_array(r, (size_t)p->graph->noutputs, sizeof *run->results);
+  run->bases = moon__alloc_array(r, (size_t)(p->graph->ninputs + p->graph->noutputs + 2 * p->nvariables), sizeof *run->bases);
+  run->next = moon__alloc_array(r, (size_t)p->nvariables, sizeof *run->next);
+  run->reads = moon__alloc_array(r, (size_t)p->nvariables, sizeof *run->reads);
+  run->versions = moon__alloc_array(r, (size_t)p->nvariables, sizeof *run->versions);
+  return run->persistent && run->arrays && run->bound && run->calls && run->inputs && run->outputs && run->results && run->bases &&
+         run->next && run->reads && run->versions;
+}
+
+static moon_run *make(moon_context *ctx, moon_program *p) {
+  moon_run *run = moon__alloc(ctx->runtime, sizeof *run);
+  if (!run) {
+    moon__fail_memory(ctx);
+    return NULL;
+  }
+  run->runtime = ctx->runtime;
+  run->program = p;
+  if (!allocate(ctx, run) || !make_children(ctx, run)) {
+    moon__run_free(run);
+    moon__fail_memory(ctx);
+    return NULL;
+  }
+  make_arrays(run);
+  make_calls(run);
+  return run;
+}
+
+moon_run *moon__run_new_child(moon_context *ctx, moon_program *p) { return make(ctx, p); }
+
+moon_run *moon_run_new(moon_context *ctx, moon_program *p) {
+  moon_run *run = make(ctx, p);
+  if (run) run->owned = moon_program_retain(p);
+  return run;
+}
+
+/* ---- Freeing ---- */
+
+static void drop_tensors(moon_tensor **t, int n) {
+  for (int i = 0; t && i < n; i++) {
+    moon_tensor_release(t[i]);
+    t[i] = NULL;
+  }
+}
+
+/* Lets go of what the last start bound. */
+static void unbind(moon_run *run) {
+  const moon_program *p = run->program;
+  drop_tensors(run->inputs, p->graph->ninputs);
+  drop_tensors(run->outputs, p->graph->noutputs);
+  drop_tensors(run->results, p->graph->noutputs);
+  drop_tensors(run->reads, p->nvariables);
+  run->active = false;
+}
+
+void moon__run_free(moon_run *run) {
+  if (!run) return;
+  moon_runtime *r = run->runtime;
+  const moon_program *p = run->program;
+  unbind(run);
+  drop_tensors(run->next, p->nvariables);
+  for (int i = 0; run->children && i < p->nlaunches * 2; i++) moon__run_free(run->children[i]);
+  moon__storage_release(run->arena);
+  moon__storage_release(run->persistent);
+  void *const blocks[] = {run->children, run->arrays, run->bound, run->calls, run->inputs, run->outputs, run->results, run->bases,
+                          run->next, run->reads, run->versions, run};
+  moon_program *owned = run->owned;
+  for (size_t i = 0; i < sizeof blocks / sizeof *blocks; i++) moon__free(r, blocks[i]);
+  moon_program_release(owned);
+}
+
+void moon_run_release(moon_run *run) { moon__run_free(run); }
+
+/* ---- Binding ---- */
+
+static moon_base base_of(const moon_tensor *t) {
+  size_t offset = (size_t)t->offset * moon_dtype_bytes(t->dtype); /* inside a checked storage */
+  return (moon_base){t->storage->data ? t->storage->data + offset : NULL, t->storage->handle, offset};
+}
+
+static int base_index(const moon_program *p, const moon_plan_buffer *b) {
+  int inputs = p->graph->ninputs, outputs = p->graph->noutputs;
+  switch (b->kind) {
+    case MOON_BUFFER_INPUT: return b->index;
+    case MOON_BUFFER_OUTPUT: return inputs + b->index;
+    case MOON_BUFFER_READ: return inputs + outputs + b->index;
+    default: return inputs + outputs + p->nvariables + b->index;
+  }
+}
+
+void moon__run_bind(moon_run *run) {
+  const moon_program *p = run->program;
+  for (int i = 0; i < run->nbound; i++) {
+    const moon_operand *o = &p->operands[run->bound[i]];
+    set_array(run, run->bound[i], &run->bases[base_index(p, &p->buffers[o->buffer])]);
+  }
+}
+
+static bool has_type(const moon_tensor *t, const moon_type *type) {
+  moon_type have = moon__tensor_type(t);
+  return have.dtype == type->dtype && moon__shape_equal(&have.shape, &type->shape);
+}
+
+static moon_status fail_type(moon_context *ctx, const char *what, const char *name, const moon_tensor *t, const moon_type *type) {
+  char a[160], b[160];
+  moon_type have = moon__tensor_type(t);
+  return moon__fail(ctx, MOON_ESHAPE, "run: %s '%s': expected %s %s, got %s %s", what, name, moon_dtype_name(type->dtype),
+                    moon_shape_text(ctx->runtime, &type->shape, a, sizeof a), moon_dtype_name(have.dtype),
+                    moon_shape_text(ctx->runtime, &have.shape, b, sizeof b));
+}
+
+/* A dense copy of t on the program's device. */
+static moon_tensor *staged(moon_context *ctx, const moon_program *p, const moon_tensor *t) {
+  moon_device *before = ctx->device;
+  ctx->device = p->device;
+  moon_tensor *copy = moon__tensor_empty(ctx, t->dtype, t->ndim, t->shape);
+  ctx->device = before;
+  if (copy && moon_tensor_copy(ctx, copy, t) == MOON_OK) return copy;
+  moon_tensor_release(copy);
+  return NULL;
+}
+
+static moon_status bind_inputs(moon_context *ctx, moon_run *run, moon_tensor *const *inputs) {
+  const moon_program *p = run->program;
+  for (int i = 0; i < p->graph->ninputs; i++) {
+    const moon_value *formal = p->graph->inputs[i];
+    moon_tensor *t = inputs ? inputs[i] : NULL;
+    if (!t) return moon__fail(ctx, MOON_EARGUMENT, "run: input '%s' is missing", formal->node->name);
+    if (!has_type(t, &formal->type)) return fail_type(ctx, "input", formal->node->name, t, &formal->type);
+    bool direct = t->storage->device == p->device && moon_tensor_is_dense(t);
+    run->inputs[i] = direct ? moon_tensor_retain(t) : staged(ctx, p, t);
+    if (!run->inputs[i]) return ctx->status;
+    run->bases[i] = base_of(run->inputs[i]);
+  }
+  return MOON_OK;
+}
+
+/* Does anything the program reads live in this storage? Then results are written elsewhere first. */
+static bool is_read(const moon_run *run, const moon_storage *s) {
+  const moon_program *p = run->program;
+  for (int i = 0; i < p->graph->ninputs; i++) {
+    if (run->inputs[i]->storage == s) return true;
+  }
+  for (int i = 0; i < p->nvariables; i++) {
+    if (p->variables[i]->tensor->storage == s) return true;
+  }
+  return false;
+}
+
+/* outputs[i]: the caller's tensor, or NULL for a new one. results[i]: what the program writes. */
+static moon_status bind_outputs(moon_context *ctx, moon_run *run, moon_tensor *const *outputs) {
+  const moon_program *p = run->program;
+  for (int i = 0; i < p->graph->noutputs; i++) {
+    const moon_type *type = &p->graph->outputs[i]->type;
+    moon_tensor *t = outputs ? outputs[i] : NULL;
+    if (t) {
+      if (!has_type(t, type)) return fail_type(ctx, "output", "out", t, type);
+      moon_status s = moon__tensor_writable(ctx, "run", t);
+      if (s != MOON_OK) return s;
+      run->outputs[i] = moon_tensor_retain(t);
+    }
+    bool direct = t && t->storage->device == p->device && moon_tensor_is_dense(t) && !is_read(run, t->storage);
+    for (int k = 0; direct && k < i; k++) direct = run->results[k]->storage != t->storage;
+    moon_device *before = ctx->device;
+    ctx->device = p->device;
+    run->results[i] = direct ? moon_tensor_retain(t) : moon__tensor_empty(ctx, type->dtype, type->shape.ndim, type->shape.dim);
+    ctx->device = before;
+    if (!run->results[i]) return ctx->status;
+    run->bases[p->graph->ninputs + i] = base_of(run->results[i]);
+  }
+  return MOON_OK;
+}
+
+/* Second copies are made once and then take turns with the variable's numbers. */
+static moon_status second_copy(moon_context *ctx, moon_run *run, int i) {
+  const moon_tensor *t = run->program->variables[i]->tensor;
+  if (run->next[i] && run->next[i]->refs == 1 && run->next[i]->storage->refs == 1) return MOON_OK;
+  moon_tensor_release(run->next[i]);
+  moon_device *before = ctx->device;
+  ctx->device = run->program->device;
+  run->next[i] = moon__tensor_empty(ctx, t->dtype, t->ndim, t->shape);
+  ctx->device = before;
+  return run->next[i] ? MOON_OK : ctx->status;
+}
+
+static moon_status move_variable(moon_context *ctx, const moon_program *p, moon_variable *v) {
+  if (v->tensor->storage->device == p->device) return MOON_OK;
+  moon_tensor *moved = staged(ctx, p, v->tensor);
+  if (!moved) return ctx->status;
+  moon_tensor_release(v->tensor);
+  v->tensor = moved;
+  return MOON_OK;
+}
+
+static moon_status bind_variables(moon_context *ctx, moon_run *run, bool sliced) {
+  const moon_program *p = run->program;
+  moon_base *reads = run->bases + p->graph->ninputs + p->graph->noutputs, *writes = reads + p->nvariables;
+  bool same = run->prologue_done;
+  for (int i = 0; i < p->nvariables; i++) {
+    moon_variable *v = p->variables[i];
+    moon_status s = move_variable(ctx, p, v);
+    if (s != MOON_OK) return s;
+    bool second = p->written[i] && (sliced || moon__variable_is_shared(v));
+    if (second) s = second_copy(ctx, run, i);
+    if (s != MOON_OK) return s;
+    reads[i] = base_of(v->tensor);
+    writes[i] = second ? base_of(run->next[i]) : reads[i];
+    if (!p->written[i]) {
+      same &= run->versions[i] == v->version;
+      run->versions[i] = v->version;
+    }
+  }
+  /* A sliced run reads what was there when it started, whatever is written meanwhile. */
+  for (int i = 0; sliced && i < p->nvariables; i++) run->reads[i] = moon_tensor_retain(p->variables[i]->tensor);
+  run->prologue_done = same;
+  return MOON_OK;
+}
+
+/* ---- Steps ---- */
+
+static void rewind_run(moon_run *run) {
+  run->launch = run->prologue_done ? run->program->nprologue : 0;
+  run->phase = 0;
+  run->job = 0;
+  run->iteration = 0;
+  run->stage = 0;
+  run->fault.status = 0;
+}
+
+void moon__run_rewind(moon_run *run) { rewind_run(run); }
+
+static moon_status check_fault(moon_context *ctx, moon_run *run, const moon_launch *l) {
+  if (!run->fault.status) return MOON_OK;
+  moon_status s = (moon_status)run->fault.status;
+  if (s == MOON_EINDEX)
+    return moon__fail_node(ctx, l->node, s, "index %lld is out of range, it must be at least 0 and less than %lld",
+                           (long long)run->fault.value, (long long)run->fault.limit);
+  return moon__fail_node(ctx, l->node, s, "%s (%lld, limit %lld)", moon_status_text(s), (long long)run->fault.value,
+                         (long long)run->fault.limit);
+}
+
+/* Jobs of the current phase until it, or the time, is over. */
+static void run_jobs(moon_run *run, const moon_launch *l, double deadline) {
+  const moon_program *p = run->program;
+  const moon_backend *backend = p->device->backend;
+  int64_t njobs = l->choice.phase[run->phase].njobs;
+  moon_kernel_fn kernel = l->choice.phase[run->phase].run;
+  const moon_call *call = &run->calls[run->launch];
+  if (deadline <= 0) {
+    backend->run(p->device, kernel, call, run->job, njobs, true);
+    run->job = njobs;
+  }
+  while (run->job < njobs) {
+    backend->run(p->device, kernel, call, run->job, run->job + 1, false);
+    run->job++;
+    if (moon__clock_us() >= deadline) break;
+  }
+  if (run->job < njobs) return;
+  run->job = 0;
+  run->phase++;
+}
+
+moon_status moon__run_advance(moon_context *ctx, moon_run *run, double deadline, bool *done) {
+  const moon_program *p = run->program;
+  *done = false;
+  while (run->launch < p->nlaunches) {
+    const moon_launch *l = &p->launches[run->launch];
+    bool complete = false;
+    moon_status s = MOON_OK;
+    if (l->child[0]) {
+      s = moon__control_advance(ctx, run, l, deadline, &complete);
+    } else {
+      if (run->phase < l->choice.nphases) run_jobs(run, l, deadline);
+      complete = run->phase >= l->choice.nphases;
+      if (complete) s = check_fault(ctx, run, l);
+    }
+    if (s != MOON_OK) return s;
+    if (complete) {
+      run->phase = 0;
+      run->job = 0;
+      run->launch++;
+      if (run->launch == p->nprologue) run->prologue_done = true;
+    }
+    if (deadline > 0 && run->launch < p->nlaunches && moon__clock_us() >= deadline) return MOON_OK;
+  }
+  run->prologue_done = true;
+  *done = true;
+  return MOON_OK;
+}
+
+/* Everything ran: second copies become the variables, results reach the caller. */
+static moon_status complete(moon_context *ctx, moon_run *run) {
+  const moon_program *p = run->program;
+  const moon_base *reads = run->bases + p->graph->ninputs + p->graph->noutputs, *writes = reads + p->nvariables;
+  for (int i = 0; i < p->graph->noutputs; i++) {
+    if (!run->outputs[i] || run->outputs[i] == run->results[i]) continue;
+    moon_status s = moon_tensor_copy(ctx, run->outputs[i], run->results[i]);
+    if (s != MOON_OK) return s;
+  }
+  for (int i = 0; i < p->nvariables; i++) {
+    moon_variable *v = p->variables[i];
+    if (!p->written[i]) continue;
+    if (writes[i].handle != reads[i].handle || writes[i].offset != reads[i].offset) {
+      moon_tensor *old = v->tensor;
+      v->tensor = run->next[i];
+      run->next[i] = old;
+    }
+    v->version++;
+  }
+  run->active = false;
+  return MOON_OK;
+}
+
+/* ---- Public ---- */
+
+static moon_status start(moon_context *ctx, moon_run *run, moon_tensor *const *inputs, moon_tensor *const *outputs, uint64_t step,
+                         bool sliced) {
+  unbind(run);
+  run->rng = (moon_rng){.seed = ctx->seed, .step = step};
+  moon_status s = bind_inputs(ctx, run, inputs);
+  if (s == MOON_OK) s = bind_outputs(ctx, run, outputs);
+  if (s == MOON_OK) s = bind_variables(ctx, run, sliced);
+  if (s != MOON_OK) {
+    unbind(run);
+    return s;
+  }
+  moon__run_bind(run);
+  rewind_run(run);
+  run->active = true;
+  return MOON_OK;
+}
+
+moon_status moon_run_start(moon_context *ctx, moon_run *run, moon_tensor *const *inputs, moon_tensor **outputs, uint64_t step) {
+  return start(ctx, run, inputs, outputs, step, true);
+}
+
+moon_status moon_run_step(moon_context *ctx, moon_run *run, double budget_us, bool *done) {
+  *done = false;
+  if (!run->active) return moon__fail(ctx, MOON_ESTATE, "run: nothing was started");
+  moon_status s = moon__run_advance(ctx, run, budget_us > 0 ? moon__clock_us() + budget_us : 0, done);
+  if (s == MOON_OK && *done) s = complete(ctx, run);
+  if (s != MOON_OK) unbind(run);
+  return s;
+}
+
+void moon_run_cancel(moon_context *ctx, moon_run *run) {
+  (void)ctx;
+  unbind(run);
+}
+
+moon_tensor *moon_run_result(const moon_run *run, int i) {
+  return i >= 0 && i < run->program->graph->noutputs ? run->results[i] : NULL;
+}
+
+static moon_run *take_idle(moon_context *ctx, moon_program *p) {
+  moon__mutex_lock(ctx->runtime->lock);
+  moon_run *run = p->idle;
+  p->idle = NULL;
+  moon__mutex_unlock(ctx->runtime->lock);
+  return run ? run : make(ctx, p);
+}
+
+static void give_idle(moon_context *ctx, moon_program *p, moon_run *run) {
+  moon__mutex_lock(ctx->runtime->lock);
+  bool kept = !p->idle;
+  if (kept) p->idle = run;
+  moon__mutex_unlock(ctx->runtime->lock);
+  if (!kept) moon__run_free(run);
+}
+
+moon_status moon__program_run(moon_context *ctx, moon_program *p, moon_tensor *const *inputs, moon_tensor **outputs, uint64_t step,
+                              int64_t stream) {
+  bool done = false;
+  moon_run *run = take_idle(ctx, p);
+  if (!run) return ctx->status;
+  moon_status s = start(ctx, run, inputs, outputs, step, false);
+  run->rng.stream = stream;
+  if (s == MOON_OK) s = moon__run_advance(ctx, run, 0, &done);
+  if (s == MOON_OK) s = complete(ctx, run);
+  for (int i = 0; s == MOON_OK && i < p->graph->noutputs; i++) {
+    if (!outputs[i]) outputs[i] = moon_tensor_retain(run->results[i]);
+  }
+  unbind(run);
+  give_idle(ctx, p, run);
+  return s;
+}
+
+moon_status moon_program_run(moon_context *ctx, moon_program *p, moon_tensor *const *inputs, moon_tensor **outputs, uint64_t step) {
+  return moon__program_run(ctx, p, inputs, outputs, step, 0);
+}

@@ -1,0 +1,47 @@
+/*
+** executor.h: a run: the memory, bindings and position of a program while it runs. Seen by executor.c and control.c only.
+*/
+#ifndef MOON_EXECUTOR_H
+#define MOON_EXECUTOR_H
+#include "plan/plan.h"
+
+typedef struct moon_base { /* where a bound buffer lies */
+  char *data;
+  void *handle;
+  size_t offset;
+} moon_base;
+
+struct moon_run {
+  moon_runtime *runtime;
+  moon_program *program;
+  moon_program *owned; /* retained for runs that a caller made; NULL for those that a program or a run owns */
+  moon_storage *arena, *persistent;
+  moon_array *arrays;  /* one per operand */
+  moon_call *calls;    /* one per launch */
+  int *bound, nbound;  /* operands in buffers that change from run to run */
+  moon_base *bases;    /* inputs, outputs, variables read, variables written */
+  moon_tensor **inputs, **outputs, **results; /* retained while active */
+  moon_tensor **next;  /* second copies of variables */
+  moon_tensor **reads; /* sliced runs: the variables as they were */
+  uint64_t *versions;  /* of the variables that the prologue saw */
+  moon_run **children; /* two per launch, for control flow */
+  moon_rng rng;
+  moon_fault fault;
+  bool active, prologue_done;
+  int launch, phase;
+  int64_t job;
+  /* Position inside a control launch. */
+  int64_t iteration;
+  int stage;
+};
+
+moon_run *moon__run_new_child(moon_context *ctx, moon_program *p);
+void moon__run_free(moon_run *run);
+/* Points operands at bases. */
+void moon__run_bind(moon_run *run);
+void moon__run_rewind(moon_run *run);
+/* Runs until done or the deadline (moon__clock_us; 0: none) has passed. */
+moon_status moon__run_advance(moon_context *ctx, moon_run *run, double deadline, bool *done);
+/* The same for a launch with children. */
+moon_status moon__control_advance(moon_context *ctx, moon_run *run, const moon_launch *l, double deadline, bool *complete);
+#endif

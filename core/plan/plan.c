@@ -1,0 +1,571 @@
+/*
+** plan.c: a graph becomes launches. Views turn into strides, every other node into a launch of the kernel that the backend selects
+** over its final operands. Launches that write variables come last, after everything that can fail; what depends on unchanging
+** variables and constants alone goes to the prologue. Offsets are memory.c's.
+*/
+#include "plan/plan.h"
+
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/shape.h"
+#include "base/size.h"
+#include "ops/attrs.h"
+
+bool moon__view_is_dense(const moon_view *v) {
+  int64_t step = 1;
+  for (int i = v->ndim - 1; i >= 0; i--) {
+    if (v->shape[i] == 0) return true;
+    if (v->shape[i] != 1 && v->strides[i] != step) return false;
+    step *= v->shape[i];
+  }
+  return true;
+}
+
+size_t moon__type_bytes(const moon_type *t) {
+  size_t n = moon_dtype_bytes(t->dtype);
+  for (int i = 0; i < t->shape.ndim; i++) n *= (size_t)t->shape.dim[i];
+  return n;
+}
+
+/* Where a value is: operand in a buffer, and whether it stays the same from run to run. */
+typedef struct place {
+  moon_operand operand;
+  bool lasting;
+} place;
+
+typedef struct planner {
+  moon_context *ctx;
+  moon_program *p;
+  const moon_graph *g;
+  bool fast;
+  moon_map places; /* value -> place * */
+  place *pool;     /* room for every value; addresses are stable */
+  int npool;
+  moon_map late;   /* nodes whose results only go to variables */
+  moon_map copies; /* value -> place *: its dense copy */
+  moon_map variables; /* variable -> slot + 1 */
+} planner;
+
+/* ---- Buffers, operands, launches ---- */
+
+static int add_buffer(planner *pl, moon_buffer_kind kind, int index, size_t bytes) {
+  moon_program *p = pl->p;
+  if (!MOON_RESERVE(p->runtime, p->buffers, p->buffer_capacity, p->nbuffers + 1)) {
+    moon__fail_memory(pl->ctx);
+    return -1;
+  }
+  p->buffers[p->nbuffers] = (moon_plan_buffer){.kind = kind, .index = index, .same_as = -1, .first = -1, .last = -1, .bytes = bytes};
+  return p->nbuffers++;
+}
+
+static moon_operand dense_operand(int buffer, const moon_type *type) {
+  moon_operand o = {.buffer = buffer, .dtype = type->dtype};
+  o.view.ndim = type->shape.ndim;
+  memcpy(o.view.shape, type->shape.dim, sizeof o.view.shape);
+  moon__dense_strides(o.view.ndim, o.view.shape, o.view.strides);
+  return o;
+}
+
+static moon_status put_place(planner *pl, moon_map *map, const moon_value *v, moon_operand o, bool lasting) {
+  place *at = &pl->pool[pl->npool++];
+  *at = (place){.operand = o, .lasting = lasting};
+  return moon__map_put(map, v, at) ? MOON_OK : moon__fail_memory(pl->ctx);
+}
+
+static const place *place_of(const planner *pl, const moon_value *v) { return moon__map_get(&pl->places, v); }
+
+static moon_array array_of(const moon_operand *o) {
+  moon_array a = {.dtype = o->dtype, .ndim = o->view.ndim};
+  memcpy(a.shape, o->view.shape, sizeof a.shape);
+  memcpy(a.strides, o->view.strides, sizeof a.strides);
+  return a;
+}
+
+static moon_launch *add_launch(planner *pl, moon_node *node, int nin, const moon_operand *in, int nout, const moon_operand *out) {
+  moon_program *p = pl->p;
+  if (!MOON_RESERVE(p->runtime, p->launches, p->launch_capacity, p->nlaunches + 1) ||
+      !MOON_RESERVE(p->runtime, p->operands, p->operand_capacity, p->noperands + nin + nout)) {
+    moon__fail_memory(pl->ctx);
+    return NULL;
+  }
+  moon_launch *l = &p->launches[p->nlaunches++];
+  *l = (moon_launch){.node = node, .nin = nin, .nout = nout, .operands = p->noperands, .scratch = -1};
+  moon_value_retain(&node->outputs[0]);
+  if (nin) memcpy(p->operands + p->noperands, in, (size_t)nin * sizeof *in);
+  if (nout) memcpy(p->operands + p->noperands + nin, out, (size_t)nout * sizeof *out);
+  p->noperands += nin + nout;
+  return l;
+}
+
+/* ---- Choosing kernels ---- */
+
+static moon_status choose(planner *pl, moon_node *n, int nin, const moon_operand *in, int nout, const moon_operand *out,
+                          moon_choice *choice) {
+  moon_array a[MOON_MAX_INPUTS], b[MOON_MAX_OUTPUTS];
+  const moon_backend *backend = pl->p->device->backend;
+  memset(choice, 0, sizeof *choice);
+  for (int i = 0; i < nin; i++) a[i] = array_of(&in[i]);
+  for (int i = 0; i < nout; i++) b[i] = array_of(&out[i]);
+  moon_origin *before = moon__origin_swap(pl->ctx, n->origin);
+  moon_status s;
+  if (n->op->id == MOON_OP_loop) {
+    moon_loop loop;
+    s = moon__loop_make(pl->ctx, n, a, &loop);
+    if (s == MOON_OK) s = backend->select_loop(pl->ctx, pl->p->device, &loop, choice);
+    /* A loop without reductions loads a tile of everything before it stores one. */
+    for (int i = 0; s == MOON_OK && i < loop.nout; i++) {
+      if (loop.out[i].reduce != MOON_OP_COUNT) choice->alias_in = 0;
+    }
+  } else {
+    s = backend->select(pl->ctx, pl->p->device, n, a, nin, b, nout, pl->fast, choice);
+  }
+  pl->ctx->borrowed = before;
+  return s;
+}
+
+static void drop_choice(planner *pl, moon_choice *c) {
+  if (c->free_state) c->free_state(pl->p->runtime, c->state);
+  memset(c, 0, sizeof *c);
+}
+
+/* A launch that copies o densely into a new buffer; the operand of the copy. */
+static moon_status plan_copy(planner *pl, moon_node *like, const moon_operand *o, moon_operand *copy, bool lasting, int buffer) {
+  moon_context *ctx = pl->ctx;
+  moon_type type = {.dtype = o->dtype, .shape = moon__shape(o->view.ndim, o->view.shape)};
+  moon_choice choice;
+  moon_node_spec formal = {.op = moon__ops[MOON_OP_input], .name = "x", .type = &type, .raw = true, .origin = like->origin};
+  moon_value *x = moon__node_build(ctx, &formal);
+  moon_node_spec spec = {.op = moon__ops[MOON_OP_copy], .ninputs = 1, .inputs = &x, .raw = true, .origin = like->origin};
+  moon_value *y = x ? moon__node_build(ctx, &spec) : NULL;
+  if (!y) return ctx->status;
+  if (buffer < 0) buffer = add_buffer(pl, lasting ? MOON_BUFFER_PERSISTENT : MOON_BUFFER_ARENA, -1, moon__type_bytes(&type));
+  if (buffer < 0) return ctx->status;
+  *copy = dense_operand(buffer, &type);
+  moon_status s = choose(pl, y->node, 1, o, 1, copy, &choice);
+  if (s != MOON_OK) return s;
+  moon_launch *l = add_launch(pl, y->node, 1, o, 1, copy);
+  if (!l) {
+    drop_choice(pl, &choice);
+    return ctx->status;
+  }
+  l->choice = choice;
+  return MOON_OK;
+}
+
+static bool wants_dense(const moon_choice *c, int i) { return c->dense_in >> (i < 63 ? i : 63) & 1; }
+
+/* Replaces operand i of n by its dense copy, made once for all who want it. */
+static moon_status make_dense(planner *pl, moon_node *n, int i, moon_operand *o) {
+  const place *known = moon__map_get(&pl->copies, n->inputs[i]);
+  const place *from = place_of(pl, n->inputs[i]);
+  if (known) {
+    *o = known->operand;
+    return MOON_OK;
+  }
+  moon_operand strided = *o;
+  moon_status s = plan_copy(pl, n, &strided, o, from->lasting, -1);
+  return s == MOON_OK ? put_place(pl, &pl->copies, n->inputs[i], *o, from->lasting) : s;
+}
+
+static moon_status select_kernel(planner *pl, moon_node *n, int nin, moon_operand *in, int nout, const moon_operand *out,
+                                 moon_choice *choice) {
+  moon_status s = choose(pl, n, nin, in, nout, out, choice);
+  bool changed = false;
+  for (int i = 0; s == MOON_OK && i < nin; i++) {
+    if (!wants_dense(choice, i) || moon__view_is_dense(&in[i].view)) continue;
+    s = make_dense(pl, n, i, &in[i]);
+    changed = true;
+  }
+  if (s == MOON_OK && !changed) return MOON_OK;
+  drop_choice(pl, choice);
+  return s == MOON_OK ? choose(pl, n, nin, in, nout, out, choice) : s;
+}
+
+/* ---- Nodes ---- */
+
+static bool is_control(const moon_node *n) {
+  return n->op->id == MOON_OP_scan || n->op->id == MOON_OP_cond || n->op->id == MOON_OP_while_loop;
+}
+
+/* Bytes for carries that take turns: two sets. */
+static size_t carry_bytes(const moon_node *n) {
+  int64_t ncarry = n->op->id == MOON_OP_scan ? ((const moon_scan_attrs *)n->attrs)->ncarry
+                   : n->op->id == MOON_OP_while_loop ? ((const moon_while_attrs *)n->attrs)->ncarry : 0;
+  size_t bytes = 64; /* the predicate of while_loop */
+  for (int64_t i = 0; i < ncarry; i++) bytes += 2 * ((moon__type_bytes(&n->outputs[i].type) + 63) & ~(size_t)63);
+  return bytes;
+}
+
+static moon_status plan_control(planner *pl, moon_node *n, int nin, moon_operand *in, int nout, const moon_operand *out) {
+  moon_context *ctx = pl->ctx;
+  moon_program *child[2] = {NULL, NULL};
+  moon_status s = MOON_OK;
+  for (int i = 0; s == MOON_OK && i < nin; i++) {
+    if (!moon__view_is_dense(&in[i].view)) s = make_dense(pl, n, i, &in[i]);
+  }
+  for (int i = 0; s == MOON_OK && i < n->ngraphs && i < 2; i++) {
+    child[i] = moon__plan(ctx, pl->p->device, n->graphs[i], pl->p->mode, pl->fast);
+    if (!child[i]) s = ctx->status;
+  }
+  int scratch = s == MOON_OK ? add_buffer(pl, MOON_BUFFER_ARENA, -1, carry_bytes(n)) : -1;
+  moon_launch *l = scratch >= 0 ? add_launch(pl, n, nin, in, nout, out) : NULL;
+  if (!l) {
+    moon_program_release(child[0]);
+    moon_program_release(child[1]);
+    return ctx->status;
+  }
+  l->scratch = scratch;
+  l->choice.kernel = n->op->name;
+  l->choice.why = "runs its bodies";
+  memcpy(l->child, child, sizeof child);
+  return MOON_OK;
+}
+
+/* Outputs nobody looks at have no memory; control nodes write all of theirs. */
+static moon_status make_outputs(planner *pl, const moon_node *n, const moon_map *used, bool lasting, moon_operand *out) {
+  for (int i = 0; i < n->noutputs; i++) {
+    const moon_value *v = &n->outputs[i];
+    int buffer = -1;
+    if (i == 0 || is_control(n) || moon__map_has(used, v)) {
+      buffer = add_buffer(pl, lasting ? MOON_BUFFER_PERSISTENT : MOON_BUFFER_ARENA, -1, moon__type_bytes(&v->type));
+      if (buffer < 0) return pl->ctx->status;
+    }
+    out[i] = dense_operand(buffer, &v->type);
+    moon_status s = put_place(pl, &pl->places, v, out[i], lasting);
+    if (s != MOON_OK) return s;
+  }
+  return MOON_OK;
+}
+
+static moon_status plan_kernel(planner *pl, moon_node *n, const moon_map *used) {
+  moon_operand in[MOON_MAX_INPUTS], out[MOON_MAX_OUTPUTS];
+  moon_choice choice;
+  bool lasting = !(n->op->flags & MOON_OPF_RANDOM) && !is_control(n);
+  for (int i = 0; i < n->ninputs; i++) {
+    const place *at = place_of(pl, n->inputs[i]);
+    in[i] = at->operand;
+    lasting &= at->lasting;
+  }
+  moon_status s = make_outputs(pl, n, used, lasting, out);
+  if (s != MOON_OK) return s;
+  if (is_control(n)) return plan_control(pl, n, n->ninputs, in, n->noutputs, out);
+  s = select_kernel(pl, n, n->ninputs, in, n->noutputs, out, &choice);
+  if (s != MOON_OK) return s;
+  int scratch = -1;
+  if (choice.scratch_bytes) {
+    scratch = add_buffer(pl, MOON_BUFFER_ARENA, -1, choice.scratch_bytes);
+    if (scratch < 0) s = pl->ctx->status;
+  }
+  moon_launch *l = s == MOON_OK ? add_launch(pl, n, n->ninputs, in, n->noutputs, out) : NULL;
+  if (!l) {
+    drop_choice(pl, &choice);
+    return pl->ctx->status;
+  }
+  l->choice = choice;
+  l->scratch = scratch;
+  return MOON_OK;
+}
+
+static moon_status plan_view(planner *pl, moon_node *n, bool *done) {
+  const place *at = place_of(pl, n->inputs[0]);
+  moon_operand o = at->operand;
+  o.dtype = n->outputs[0].type.dtype;
+  *done = n->op->view(n, &at->operand.view, &o.view);
+  return *done ? put_place(pl, &pl->places, &n->outputs[0], o, at->lasting) : MOON_OK;
+}
+
+static moon_status plan_constant(planner *pl, moon_node *n) {
+  moon_program *p = pl->p;
+  moon_tensor *t = n->outputs[0].tensor;
+  if (!MOON_RESERVE(p->runtime, p->constants, p->constant_capacity, p->nconstants + 1)) return moon__fail_memory(pl->ctx);
+  p->constants[p->nconstants] = moon_tensor_retain(t);
+  p->constant_bytes += moon_tensor_bytes(t);
+  int buffer = add_buffer(pl, MOON_BUFFER_CONSTANT, p->nconstants++, t->storage->bytes);
+  if (buffer < 0) return pl->ctx->status;
+  moon_operand o = {.buffer = buffer, .dtype = t->dtype, .view = {.ndim = t->ndim, .offset = t->offset}};
+  memcpy(o.view.shape, t->shape, sizeof o.view.shape);
+  memcpy(o.view.strides, t->strides, sizeof o.view.strides);
+  return put_place(pl, &pl->places, &n->outputs[0], o, true);
+}
+
+static moon_status plan_variable(planner *pl, moon_node *n) {
+  int slot = (int)(uintptr_t)moon__map_get(&pl->variables, n->variable) - 1;
+  int buffer = add_buffer(pl, MOON_BUFFER_READ, slot, moon__type_bytes(&n->outputs[0].type));
+  if (buffer < 0) return pl->ctx->status;
+  return put_place(pl, &pl->places, &n->outputs[0], dense_operand(buffer, &n->outputs[0].type), !pl->p->written[slot]);
+}
+
+static moon_status plan_node(planner *pl, moon_node *n, const moon_map *used) {
+  bool done = false;
+  switch (n->op->id) {
+    case MOON_OP_input: return MOON_OK; /* placed first, in the order of the graph's inputs */
+    case MOON_OP_assign: return MOON_OK; /* an effect: see plan_effects */
+    case MOON_OP_constant: return plan_constant(pl, n);
+    case MOON_OP_variable: return plan_variable(pl, n);
+    default: break;
+  }
+  if (n->op->flags & MOON_OPF_VIEW) {
+    moon_status s = plan_view(pl, n, &done);
+    if (s != MOON_OK || done) return s;
+  }
+  return plan_kernel(pl, n, used);
+}
+
+/* ---- Order ---- */
+
+/* A node is late when all its users are late or effects: then it may write variables directly. */
+static moon_status mark_late(planner *pl) {
+  const moon_graph *g = pl->g;
+  moon_map needed;
+  bool ok = true;
+  moon__map_init(&needed, pl->ctx->runtime);
+  for (int i = 0; ok && i < g->noutputs; i++) ok = moon__map_put(&needed, g->outputs[i]->node, pl);
+  for (int i = g->nnodes - 1; ok && i >= 0; i--) {
+    moon_node *n = g->nodes[i];
+    bool late = n->op->id != MOON_OP_input && !(n->op->flags & MOON_OPF_VIEW) && !moon__map_has(&needed, n);
+    if (late) {
+      ok = moon__map_put(&pl->late, n, pl);
+      /* Only what feeds an effect directly is late; what it needs runs with the rest. */
+      if (n->op->id == MOON_OP_assign) continue;
+    }
+    for (int k = 0; ok && k < n->ninputs; k++) ok = moon__map_put(&needed, n->inputs[k]->node, pl);
+  }
+  moon__map_free(&needed);
+  return ok ? MOON_OK : moon__fail_memory(pl->ctx);
+}
+
+static moon_status list_used(planner *pl, moon_map *used) {
+  const moon_graph *g = pl->g;
+  bool ok = true;
+  for (int i = 0; ok && i < g->noutputs; i++) ok = moon__map_put(used, g->outputs[i], pl);
+  for (int i = 0; ok && i < g->nnodes; i++) {
+    for (int k = 0; ok && k < g->nodes[i]->ninputs; k++) ok = moon__map_put(used, g->nodes[i]->inputs[k], pl);
+  }
+  return ok ? MOON_OK : moon__fail_memory(pl->ctx);
+}
+
+static moon_status plan_inputs(planner *pl) {
+  const moon_graph *g = pl->g;
+  for (int i = 0; i < g->ninputs; i++) {
+    int buffer = add_buffer(pl, MOON_BUFFER_INPUT, i, moon__type_bytes(&g->inputs[i]->type));
+    if (buffer < 0) return pl->ctx->status;
+    moon_status s = put_place(pl, &pl->places, g->inputs[i], dense_operand(buffer, &g->inputs[i]->type), false);
+    if (s != MOON_OK) return s;
+  }
+  return MOON_OK;
+}
+
+/* ---- Outputs and effects ---- */
+
+/* May the buffer of this operand become an output or a variable itself? */
+static bool can_become(const moon_program *p, const moon_operand *o) {
+  const moon_plan_buffer *b = &p->buffers[o->buffer];
+  return b->kind == MOON_BUFFER_ARENA && o->view.offset == 0 && moon__view_is_dense(&o->view);
+}
+
+static bool is_written_variable(const moon_program *p, const moon_operand *o) {
+  const moon_plan_buffer *b = &p->buffers[o->buffer];
+  return b->kind == MOON_BUFFER_READ && p->written[b->index];
+}
+
+static bool is_late_value(const planner *pl, const moon_value *v) { return moon__map_has(&pl->late, v->node); }
+
+static moon_status plan_output(planner *pl, int i) {
+  moon_program *p = pl->p;
+  moon_value *v = pl->g->outputs[i];
+  const place *at = place_of(pl, v);
+  moon_operand copy;
+  if (can_become(p, &at->operand)) {
+    p->buffers[at->operand.buffer].kind = MOON_BUFFER_OUTPUT;
+    p->buffers[at->operand.buffer].index = i;
+    return MOON_OK;
+  }
+  int buffer = add_buffer(pl, MOON_BUFFER_OUTPUT, i, moon__type_bytes(&v->type));
+  if (buffer < 0) return pl->ctx->status;
+  return plan_copy(pl, v->node, &at->operand, &copy, false, buffer);
+}
+
+/* Effects whose value is a variable that this program writes keep it first: a swap of two variables must not lose one. */
+static moon_status save_old_values(planner *pl) {
+  for (int i = 0; i < pl->g->neffects; i++) {
+    moon_value *x = pl->g->effects[i]->node->inputs[0];
+    const place *at = place_of(pl, x);
+    moon_operand copy;
+    if (!at || !is_written_variable(pl->p, &at->operand)) continue;
+    moon_status s = plan_copy(pl, x->node, &at->operand, &copy, false, -1);
+    if (s == MOON_OK) s = put_place(pl, &pl->places, x, copy, false);
+    if (s != MOON_OK) return s;
+  }
+  return MOON_OK;
+}
+
+/* Does a launch from `first` on, other than `except`, read the old value of the variable in this slot? */
+static bool read_after(const moon_program *p, int first, int except, int slot) {
+  for (int i = first; i < p->nlaunches; i++) {
+    const moon_launch *l = &p->launches[i];
+    if (i == except) continue;
+    for (int k = 0; k < l->nin; k++) {
+      const moon_plan_buffer *b = &p->buffers[p->operands[l->operands + k].buffer];
+      if (b->kind == MOON_BUFFER_READ && b->index == slot) return true;
+    }
+  }
+  return false;
+}
+
+/* May launch i write the variable while it reads it? */
+static bool reads_in_step(const moon_program *p, int i, const moon_operand *out, int slot) {
+  const moon_launch *l = &p->launches[i];
+  for (int k = 0; k < l->nin; k++) {
+    const moon_operand *in = &p->operands[l->operands + k];
+    const moon_plan_buffer *b = &p->buffers[in->buffer];
+    if (b->kind != MOON_BUFFER_READ || b->index != slot) continue;
+    if (k > 62 || !(l->choice.alias_in >> k & 1) || in->view.offset || !moon__view_is_dense(&in->view)) return false;
+    if (in->view.ndim != out->view.ndim) return false;
+    for (int d = 0; d < in->view.ndim; d++) {
+      if (in->view.shape[d] != out->view.shape[d]) return false;
+    }
+  }
+  return true;
+}
+
+static int launch_writing(const moon_program *p, int first, int buffer) {
+  for (int i = first; i < p->nlaunches; i++) {
+    const moon_launch *l = &p->launches[i];
+    for (int k = 0; k < l->nout; k++) {
+      if (p->operands[l->operands + l->nin + k].buffer == buffer) return i;
+    }
+  }
+  return -1;
+}
+
+/* first_late: launches from there on run when nothing can fail any more. */
+static moon_status plan_effect(planner *pl, const moon_node *assign, int first_late, int end_late) {
+  moon_program *p = pl->p;
+  moon_value *x = assign->inputs[0];
+  const place *at = place_of(pl, x);
+  int slot = (int)(uintptr_t)moon__map_get(&pl->variables, assign->variable) - 1;
+  moon_operand copy;
+  if (is_late_value(pl, x) && can_become(p, &at->operand)) {
+    int writer = launch_writing(p, first_late, at->operand.buffer);
+    if (writer >= 0 && writer < end_late && !is_control(p->launches[writer].node) && !read_after(p, writer, writer, slot) &&
+        reads_in_step(p, writer, &at->operand, slot)) {
+      p->buffers[at->operand.buffer].kind = MOON_BUFFER_WRITE;
+      p->buffers[at->operand.buffer].index = slot;
+      return MOON_OK;
+    }
+  }
+  int buffer = add_buffer(pl, MOON_BUFFER_WRITE, slot, moon__type_bytes(&x->type));
+  if (buffer < 0) return pl->ctx->status;
+  return plan_copy(pl, x->node, &at->operand, &copy, false, buffer);
+}
+
+static moon_status plan_effects(planner *pl, int first_late) {
+  int end_late = pl->p->nlaunches;
+  /* Writes in place first: a copy into a variable is a launch after which nobody may read the old value. */
+  for (int i = 0; i < pl->g->neffects; i++) {
+    moon_status s = plan_effect(pl, pl->g->effects[i]->node, first_late, end_late);
+    if (s != MOON_OK) return s;
+  }
+  return MOON_OK;
+}
+
+/* ---- The whole ---- */
+
+static moon_status list_variables(planner *pl) {
+  moon_program *p = pl->p;
+  const moon_graph *g = pl->g;
+  p->variables = moon__alloc_array(p->runtime, (size_t)g->nvariables, sizeof *p->variables);
+  p->written = moon__alloc_array(p->runtime, (size_t)g->nvariables, sizeof *p->written);
+  if (!p->variables || !p->written) return moon__fail_memory(pl->ctx);
+  for (int i = 0; i < g->nvariables; i++) {
+    p->variables[i] = moon_variable_retain(g->variables[i]);
+    p->nvariables = i + 1;
+    if (!moon__map_put(&pl->variables, g->variables[i], (void *)(uintptr_t)(i + 1))) return moon__fail_memory(pl->ctx);
+  }
+  for (int i = 0; i < g->neffects; i++)
+    p->written[(uintptr_t)moon__map_get(&pl->variables, g->effects[i]->node->variable) - 1] = true;
+  return MOON_OK;
+}
+
+static moon_status make_pool(planner *pl) {
+  size_t n = 0; /* a place, and one of a copy, for every value */
+  for (int i = 0; i < pl->g->nnodes; i++) n += 2 * (size_t)pl->g->nodes[i]->noutputs;
+  n += (size_t)pl->g->neffects;
+  pl->pool = moon__alloc_array(pl->ctx->runtime, n, sizeof *pl->pool);
+  return pl->pool ? MOON_OK : moon__fail_memory(pl->ctx);
+}
+
+/* Moves the launches that only use what lasts to the front, keeping their order. */
+static moon_status split_prologue(planner *pl) {
+  moon_program *p = pl->p;
+  moon_launch *sorted = moon__alloc_array(p->runtime, (size_t)p->nlaunches, sizeof *sorted);
+  int n = 0;
+  if (!sorted) return moon__fail_memory(pl->ctx);
+  for (int pass = 0; pass < 2; pass++) {
+    for (int i = 0; i < p->nlaunches; i++) {
+      const moon_launch *l = &p->launches[i];
+      int out = l->nout ? p->operands[l->operands + l->nin].buffer : -1;
+      bool lasting = out >= 0 && p->buffers[out].kind == MOON_BUFFER_PERSISTENT;
+      if (lasting == (pass == 0)) sorted[n++] = *l;
+    }
+    if (pass == 0) p->nprologue = n;
+  }
+  memcpy(p->launches, sorted, (size_t)n * sizeof *sorted);
+  moon__free(p->runtime, sorted);
+  return MOON_OK;
+}
+
+static moon_status plan_all(planner *pl, moon_map *used) {
+  const moon_graph *g = pl->g;
+  moon_status s = make_pool(pl);
+  if (s == MOON_OK) s = list_variables(pl);
+  if (s == MOON_OK) s = list_used(pl, used);
+  if (s == MOON_OK) s = mark_late(pl);
+  if (s == MOON_OK) s = plan_inputs(pl);
+  for (int i = 0; s == MOON_OK && i < g->nnodes; i++) {
+    if (!moon__map_has(&pl->late, g->nodes[i]) || g->nodes[i]->op->id == MOON_OP_variable) s = plan_node(pl, g->nodes[i], used);
+  }
+  for (int i = 0; s == MOON_OK && i < g->noutputs; i++) s = plan_output(pl, i);
+  if (s == MOON_OK) s = save_old_values(pl);
+  int first_late = pl->p->nlaunches;
+  for (int i = 0; s == MOON_OK && i < g->nnodes; i++) {
+    if (moon__map_has(&pl->late, g->nodes[i]) && g->nodes[i]->op->id != MOON_OP_variable) s = plan_node(pl, g->nodes[i], used);
+  }
+  if (s == MOON_OK) s = plan_effects(pl, first_late);
+  if (s == MOON_OK) s = split_prologue(pl);
+  return s == MOON_OK ? moon__plan_memory(pl->ctx, pl->p) : s;
+}
+
+moon_program *moon__plan(moon_context *ctx, moon_device *device, moon_graph *g, moon_mode mode, bool fast) {
+  moon_map used;
+  planner pl = {.ctx = ctx, .g = g, .fast = fast};
+  moon_program *p = moon__alloc(ctx->runtime, sizeof *p);
+  if (!p) {
+    moon__fail_memory(ctx);
+    return NULL;
+  }
+  p->refs = 1;
+  p->runtime = ctx->runtime;
+  p->device = device;
+  p->mode = mode;
+  p->graph = moon_graph_retain(g);
+  pl.p = p;
+  moon__map_init(&used, ctx->runtime);
+  moon__map_init(&pl.places, ctx->runtime);
+  moon__map_init(&pl.late, ctx->runtime);
+  moon__map_init(&pl.copies, ctx->runtime);
+  moon__map_init(&pl.variables, ctx->runtime);
+  moon_scope_open(ctx);
+  moon_status s = plan_all(&pl, &used);
+  moon_scope_close(ctx);
+  moon__map_free(&used);
+  moon__map_free(&pl.places);
+  moon__map_free(&pl.late);
+  moon__map_free(&pl.copies);
+  moon__map_free(&pl.variables);
+  moon__free(ctx->runtime, pl.pool);
+  if (s == MOON_OK) return p;
+  moon_program_release(p);
+  return NULL;
+}

@@ -1,0 +1,1 @@
+# Targets that are not builds. See `make help`.
