@@ -1,0 +1,120 @@
+-- Every example runs from a checkout, in its quick form, and says what it should.
+local build = os.getenv "MOONLET_BUILD" or "build"
+
+-- Output (stdout and stderr) and exit status of a shell command.
+local function run(command)
+  local pipe = assert(io.popen("{ " .. command .. "; } 2>&1; echo status $?"))
+  local text = pipe:read "*a"
+  pipe:close()
+  local output, status = text:match "^(.*)status (%d+)%s*$"
+  return output, tonumber(status)
+end
+
+local function example(name, argument)
+  local output, status = run(string.format("EPOCHS=1 %s/moonlet examples/%s %s", build, name, argument or ""))
+  assert.equal(0, status, output)
+  return output
+end
+
+local function has(output, pattern)
+  assert.truthy(output:find(pattern), string.format("no '%s' in:\n%s", pattern, output))
+end
+
+describe("examples in Lua", function()
+  it("digits: trains, shows digits, saves, tells its accuracy last", function()
+    local path = os.tmpname()
+    local output = example("digits.lua", path)
+    has(output, "^device: %w+")
+    has(output, "\nepoch 1/1 .- loss %d")
+    has(output, "reads %d")
+    has(output, "█")
+    has(output, "\nmodel saved: " .. path:gsub("%p", "%%%0"))
+    has(output, "\ntest accuracy: %d+%.%d %%\n$")
+    assert.is_nil(output:find "\27", "control characters without a terminal")
+    local accuracy = tonumber(output:match "test accuracy: ([%d.]+)")
+    assert.is_true(accuracy > 60, output)
+    os.remove(path)
+  end)
+
+  it("regression: fits and plots", function()
+    local output = example "regression.lua"
+    has(output, "loss\n")
+    has(output, "fitted")
+    has(output, "mean absolute error: %d+%.%d+\n$")
+  end)
+
+  it("training_loop: traces once", function()
+    local output = example "training_loop.lua"
+    has(output, "epoch%s+1  loss %d")
+    has(output, "traced 1 times")
+  end)
+
+  it("vae: writes digits", function()
+    local output = example "vae.lua"
+    has(output, "epoch%s+1  loss %d")
+    has(output, "[░▒▓█]")
+  end)
+
+  it("characters: writes text", function()
+    local output = example "characters.lua"
+    has(output, "^%d+ characters")
+    has(output, "\nlocal ")
+  end)
+
+  it("swish_layer: trains", function()
+    local output = example "swish_layer.lua"
+    has(output, "^loss %d")
+    has(output, "[sS]wish")
+  end)
+end)
+
+describe("examples in C", function()
+  local compiler = os.getenv "CC" or "cc"
+  local folder = os.tmpname()
+  os.remove(folder)
+  local model = folder .. "/digits.moon"
+
+  local function compile(name)
+    local output, status = run(string.format(
+      "%s -std=c11 -Wall -Wextra -Werror examples/%s.c -Icore -L%s -lmoonlet -lm -Wl,-rpath,'%s' -o %s/%s",
+      compiler, name, build, build:sub(1, 1) == "/" and build or "$PWD/" .. build, folder, name))
+    assert.equal(0, status, output)
+    return folder .. "/" .. name
+  end
+
+  setup(function()
+    run("mkdir -p " .. folder)
+    example("digits.lua", model)
+  end)
+
+  teardown(function()
+    for _, name in ipairs { "digits.moon", "resumed.moon", "embed", "train", "resume" } do os.remove(folder .. "/" .. name) end
+    os.remove(folder)
+  end)
+
+  it("embed: reads what Lua saved", function()
+    local output, status = run(compile "embed" .. " " .. model .. " examples/data/digits.csv 17")
+    assert.equal(0, status, output)
+    has(output, "^row 17: the model reads %d, the label is 7\n$")
+    output, status = run(folder .. "/embed no-such-file.moon")
+    assert.equal(1, status)
+    has(output, "no%-such%-file.moon")
+  end)
+
+  it("train: the loss falls", function()
+    local output, status = run(compile "train")
+    assert.equal(0, status, output)
+    local first, last = output:match "^step%s+0  loss ([%d.]+)", output:match "step 2000  loss ([%d.]+)\n$"
+    assert.is_true(tonumber(last) < tonumber(first) / 10, output)
+  end)
+
+  it("resume: goes on training", function()
+    local resumed = folder .. "/resumed.moon"
+    local output, status = run(compile "resume" .. " " .. model .. " examples/data/digits.csv " .. resumed)
+    assert.equal(0, status, output)
+    has(output, "step %d+  loss %d")
+    has(output, "saved: ")
+    output, status = run(folder .. "/embed " .. resumed)
+    assert.equal(0, status, output)
+  end)
+end)
