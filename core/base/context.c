@@ -15,6 +15,7 @@ moon_context *moon_context_new(moon_runtime *runtime) {
   moon_context *ctx = moon__alloc(runtime, sizeof *ctx);
   if (!ctx) return NULL;
   ctx->runtime = moon_runtime_retain(runtime);
+  ctx->next_stream = 1;
   return ctx;
 }
 
@@ -46,14 +47,14 @@ void moon_index_base_set(moon_context *ctx, int base) { ctx->index_base = base !
 
 void moon_seed(moon_context *ctx, uint64_t seed) {
   ctx->seed = seed;
-  ctx->next_stream = 0;
+  ctx->next_stream = 1;
   ctx->eager_step = 0;
 }
 
 uint64_t moon_seed_get(const moon_context *ctx) { return ctx->seed; }
 
 int64_t moon__next_stream(moon_context *ctx) {
-  return ctx->ntraces > 0 ? ++ctx->traces[ctx->ntraces - 1].next_stream : ++ctx->next_stream;
+  return ctx->ntraces > 0 ? ctx->traces[ctx->ntraces - 1].next_stream++ : ctx->next_stream++;
 }
 
 /* ---- origins ---- */
@@ -70,22 +71,24 @@ void moon__origin_release(moon_runtime *runtime, moon_origin *o) {
   moon__free(runtime, o);
 }
 
+moon_origin *moon__origin_new(moon_context *ctx, const char *line, const char *path) {
+  moon_origin *o = moon__alloc(ctx->runtime, sizeof *o);
+  if (o) {
+    o->refs = 1;
+    o->line = moon__strdup(ctx->runtime, line);
+    o->path = moon__strdup(ctx->runtime, path);
+  }
+  if (o && o->line && o->path) return o;
+  moon__origin_release(ctx->runtime, o);
+  moon__fail_memory(ctx);
+  return NULL;
+}
+
 moon_origin *moon__origin_current(moon_context *ctx) {
   moon_origin *o = ctx->borrowed ? ctx->borrowed : ctx->origin;
   if (o) return moon__origin_retain(o);
-  o = moon__alloc(ctx->runtime, sizeof *o);
-  if (o) {
-    o->refs = 1;
-    o->line = moon__strdup(ctx->runtime, ctx->line ? ctx->line : "");
-    o->path = moon__strdup(ctx->runtime, ctx->path ? ctx->path : "");
-  }
-  if (!o || !o->line || !o->path) {
-    moon__origin_release(ctx->runtime, o);
-    moon__fail_memory(ctx);
-    return NULL;
-  }
-  ctx->origin = o;
-  return moon__origin_retain(o);
+  ctx->origin = moon__origin_new(ctx, ctx->line ? ctx->line : "", ctx->path ? ctx->path : "");
+  return moon__origin_retain(ctx->origin);
 }
 
 static void forget_origin(moon_context *ctx) {

@@ -5,6 +5,7 @@
 **
 ** One draw of four 32-bit words w0..w3 belongs to each logical element:
 **   counter = { index low, index high, step low ^ low(mix(fold)), stream low }
+**   stream  = that of the node + that of the run (0 but for single ops computed at once)
 **   key     = mix(seed + GOLDEN) ^ mix(step high << 32 | stream high), low word first
 ** mix is a bijection of 64 bits with mix(0) = 0. What ops make of the words, over their bounds a and b:
 **   uniform f32    u = (w0 >> 8) * 2^-24 in [0, 1);          min(fma(u, f32(b - a), f32(a)), top)
