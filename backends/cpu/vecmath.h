@@ -330,22 +330,27 @@ MOON_MATH float moon__hypot(float a, float b) {
   float inf = __builtin_inff();
   return moon__abs(a) == inf || moon__abs(b) == inf ? inf : r;
 }
+/* a where the condition (0 or 1) holds, else b: bits, where too many choices in a row make the compiler branch. */
+MOON_MATH float moon__pick(int32_t condition, float a, float b) {
+  return moon__float((-condition & moon__bits(a)) | ((condition - 1) & moon__bits(b)));
+}
 /* exp(b log |a|); whole b gives a negative a its sign. */
 MOON_MATH float moon__pow(float a, float b) {
-  float inf = __builtin_inff(), magnitude = moon__abs(a);
+  const float inf = __builtin_inff(), nan = __builtin_nanf(""), magnitude = moon__abs(a), size = moon__abs(b);
   double l = moon__log_f64(magnitude);
-  l = magnitude == 0 ? -(double)inf : l;
-  l = magnitude == inf ? (double)inf : l;
-  l = magnitude != magnitude ? (double)magnitude : l;
-  float r = (float)moon__exp_f64(b * l);
-  float part = moon__abs(b) < 16777216.0f ? b : 0.0f;
+  l = magnitude < inf ? l : (double)magnitude; /* inf, NaN */
+  l = magnitude > 0 ? l : -1e300;
+  l = a != a ? (double)a : l;
+  double t = b * l;
+  float r = (float)moon__exp_f64(t);
+  float part = moon__pick(size < 16777216.0f, b, 0.0f); /* larger numbers are even */
   int32_t whole = (int32_t)part;
-  int32_t is_whole = (float)whole == part ? 1 : 0;
-  r = moon__float(moon__bits(r) ^ ((is_whole & whole & 1) != 0 ? moon__bits(a) & INT32_MIN : 0));
-  r = a < 0 && a > -inf && is_whole == 0 ? __builtin_nanf("") : r;
-  r = magnitude == 1.0f && moon__abs(b) == inf ? 1.0f : r;
-  r = b == 0 || a == 1.0f ? 1.0f : r;
-  return b != b && a != 1.0f ? b : r;
+  int32_t fraction = (float)whole != part, odd = whole & 1 & ~fraction;
+  float signed_r = moon__float(moon__bits(r) ^ (int32_t)((uint32_t)moon__bits(a) & (uint32_t)odd << 31));
+  r = moon__pick((a < 0) & (a > -inf) & fraction, nan, signed_r);
+  r = moon__pick((magnitude == 1.0f) & (size == inf), 1.0f, r);
+  r = moon__pick((a != a) | (b != b), nan, r);
+  return moon__pick((b == 0) | (a == 1.0f), 1.0f, r);
 }
 MOON_MATH float moon__sigmoid(float x) { return 1.0f / (1.0f + moon__exp(-x)); }
 #endif

@@ -67,6 +67,7 @@ MOON_INLINE void vstore_part(float *p, vf v, int64_t n) {
 MOON_INLINE vf vselect(vi mask, vf a, vf b) { return (vf)((mask & (vi)a) | (~mask & (vi)b)); }
 /* NaN when either is NaN. */
 MOON_INLINE vf vmax_nan(vf a, vf b) { return vselect((a > b) | (a != a), a, b); }
+MOON_INLINE vf vmin_nan(vf a, vf b) { return vselect((a < b) | (a != a), a, b); }
 
 /* Sum of the lanes by halves: a fixed tree. */
 MOON_INLINE float vsum(vf v) {

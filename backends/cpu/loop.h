@@ -1,0 +1,70 @@
+/*
+** loop.h: a fused loop as the tile VM runs it: made by loop.c, run by loop_run.c.
+**
+** The index space is cut into tiles: a block of consecutive indices on one axis times all axes inside it, about a thousand elements,
+** always in row-major order. Outer axes that are kept number the groups of tiles, outer axes that are reduced number the tiles of a
+** group; a group's tiles are combined element by element, and its last tile is folded. So a result depends on the shape alone.
+*/
+#ifndef MOON_CPU_LOOP_H
+#define MOON_CPU_LOOP_H
+#include "plan/loop.h"
+#include "tile.h"
+
+enum { MOON_ARENA_BYTES = 56 * 1024 }; /* registers of one run, on the stack */
+
+/* The tile of one operand in memory, outermost axis first, axes merged: size[0] counts per index of the block. */
+typedef struct moon_box {
+  int n;
+  int64_t size[MOON_MAX_DIMS + 1], stride[MOON_MAX_DIMS + 1];
+} moon_box;
+
+typedef struct moon_loop_operand {
+  int reg, bytes;
+  bool direct;  /* its tile lies in one piece: the register is the memory itself */
+  bool fixed;   /* an input whose tile is the same everywhere: loaded once a call */
+  moon_box box; /* of a reduced output: its kept axes */
+  moon_op_id reduce;
+  moon_dtype dtype;
+  int arena;    /* reduced outputs: offset of the accumulator */
+  moon_tile_fn combine;
+  moon_fold_fn fold;
+  int64_t identity_bits;
+  int64_t count;  /* reduced outputs: elements */
+  size_t partial; /* reduced outputs of a split loop: offset of the partial results in scratch, [segments][count] */
+} moon_loop_operand;
+
+typedef struct moon_loop_step {
+  moon_tile_fn run;
+  int dst, src[3];
+} moon_loop_step;
+
+/* How far the operands move for one step along an outer axis. */
+typedef struct moon_outer_axis {
+  int axis;
+  int64_t count, step; /* step > 1: the block axis */
+} moon_outer_axis;
+
+typedef struct moon_loop_plan {
+  moon_loop loop;
+  int block_axis;                 /* -1: one tile is everything */
+  int64_t block, inner;           /* indices of a block; elements for each */
+  int nkept, nreduced;
+  moon_outer_axis kept[MOON_MAX_DIMS + 1], reduced[MOON_MAX_DIMS + 1];
+  int64_t groups, tiles;          /* tiles: of a group */
+  int64_t groups_per_job, segments, tiles_per_segment;
+  int nfold;                      /* a tile by runs of axes kept or reduced, outermost first; run 0 counts per index of the block */
+  int64_t fold_size[MOON_MAX_DIMS + 1];
+  bool fold_reduced[MOON_MAX_DIMS + 1];
+  int nsteps;
+  moon_loop_step step[MOON_LOOP_MAX_INS + MOON_LOOP_MAX_ARGS];
+  int reg_arena[MOON_LOOP_MAX_REGS + MOON_LOOP_MAX_ARGS]; /* offset in the arena, -1: none of its own */
+  moon_loop_operand in[MOON_LOOP_MAX_ARGS], out[MOON_LOOP_MAX_ARGS];
+} moon_loop_plan;
+
+/* Phase 1: jobs of groups (and segments of them); phase 2: partial results become results. Fill: identities, when nothing is
+** reduced. */
+void moon__loop_run(const moon_call *call, int64_t first, int64_t last);
+void moon__loop_combine(const moon_call *call, int64_t first, int64_t last);
+void moon__loop_fill(const moon_call *call, int64_t first, int64_t last);
+enum { MOON_COMBINE_BLOCK = 1024 }; /* results of one job of moon__loop_combine */
+#endif

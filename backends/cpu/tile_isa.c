@@ -1,0 +1,215 @@
+/*
+** tile_isa.c: the f32 loops of the tile VM, compiled once per instruction set: one per row of elementwise.def, the casts from and
+** to f32, and folds of rows to one number. The compiler turns each loop into vectors; vecmath.h holds the functions.
+*/
+#include "tile.h"
+
+#include <math.h>
+
+#include "vecmath.h"
+#include "vector.h"
+
+/* ---- Value macros for f32 (see the head of elementwise.def). ---- */
+#define K(x) ((float)(x))
+#define NEG(a) (-(a))
+#define ADD(a, b) ((a) + (b))
+#define SUB(a, b) ((a) - (b))
+#define MUL(a, b) ((a) * (b))
+#define DIV(a, b) ((a) / (b))
+#define ABS(a) moon__abs(a)
+#define FLOOR(a) floorf(a)
+#define CEIL(a) ceilf(a)
+#define TRUNC(a) truncf(a)
+#define ROUND(a) rintf(a)
+#define MAX(a, b) ((a) > (b) || (a) != (a) ? (a) : (b))
+#define MIN(a, b) ((a) < (b) || (a) != (a) ? (a) : (b))
+#define FLOORDIV(a, b) divide_down(a, b)
+#define REM(a, b) remainder_of(a, b)
+#define POW(a, b) moon__pow(a, b)
+#define WHERE(p, a, b) ((p) ? (a) : (b))
+#define SQRT(a) __builtin_sqrtf(a)
+#define EXP(a) moon__exp(a)
+#define EXP2(a) moon__exp2(a)
+#define EXPM1(a) moon__expm1(a)
+#define LOG(a) moon__log(a)
+#define LOG2(a) moon__log2(a)
+#define LOG10(a) moon__log10(a)
+#define LOG1P(a) moon__log1p(a)
+#define SIN(a) moon__sin(a)
+#define COS(a) moon__cos(a)
+#define TAN(a) moon__tan(a)
+#define ASIN(a) moon__asin(a)
+#define ACOS(a) moon__acos(a)
+#define ATAN(a) moon__atan(a)
+#define SINH(a) moon__sinh(a)
+#define COSH(a) moon__cosh(a)
+#define TANH(a) moon__tanh(a)
+#define ASINH(a) moon__asinh(a)
+#define ACOSH(a) moon__acosh(a)
+#define ATANH(a) moon__atanh(a)
+#define ERF(a) moon__erf(a)
+#define ERFC(a) moon__erfc(a)
+#define ATAN2(a, b) moon__atan2(a, b)
+#define HYPOT(a, b) moon__hypot(a, b)
+#define EQ(a, b) ((a) == (b))
+#define NE(a, b) ((a) != (b))
+#define LT(a, b) ((a) < (b))
+#define LE(a, b) ((a) <= (b))
+#define GT(a, b) ((a) > (b))
+#define GE(a, b) ((a) >= (b))
+#define NOT(p) (!(p))
+#define AND(p, q) ((p) && (q))
+#define OR(p, q) ((p) || (q))
+#define XOR(p, q) (!(p) != !(q))
+
+MOON_INLINE float remainder_of(float a, float b) {
+  float r = fmodf(a, b);
+  if (r == 0) return copysignf(r, b);
+  return (r < 0) != (b < 0) ? r + b : r;
+}
+MOON_INLINE float divide_down(float a, float b) {
+  if (b == 0) return a / b;
+  float r = fmodf(a, b), q = (a - r) / b;
+  if (r != 0 && (r < 0) != (b < 0)) q -= 1;
+  float whole = floorf(q);
+  return q - whole > 0.5f ? whole + 1 : whole;
+}
+
+/* ---- One loop per row. Rows of class BOOL are not about f32. ---- */
+#define KEEP(...) __VA_ARGS__
+#define DROP(...)
+#define IF_FLOAT KEEP
+#define IF_NUMBER KEEP
+#define IF_ANY KEEP
+#define IF_BOOL DROP
+#define F32(k) ((const float *)(const void *)p[k])
+#define OUT_SAME float
+#define OUT_BOOL uint8_t
+#define PUT_SAME(value) (value)
+#define PUT_BOOL(value) ((value) ? 1 : 0)
+/* pointers: copies of p[..], as the loop's stores may alias p itself. */
+#define LOOP(name, out_type, pointers, load, value)                                             \
+  static void tile_##name(char *y, const char *const *p, const int64_t *step, int64_t n) {      \
+    out_type *out = (out_type *)(void *)y;                                                      \
+    pointers;                                                                                   \
+    (void)step;                                                                                 \
+    MOON_IVDEP                                                                                  \
+    for (int64_t i = 0; i < n; i++) {                                                           \
+      load;                                                                                     \
+      out[i] = value;                                                                           \
+    }                                                                                           \
+  }
+#define UNARY(name, CLASS, RESULT, value, ...) \
+  IF_##CLASS(LOOP(name, OUT_##RESULT, const float *pa = F32(0), const float a = pa[i], PUT_##RESULT(value)))
+#define BINARY(name, CLASS, RESULT, value, ...)                                               \
+  IF_##CLASS(LOOP(name, OUT_##RESULT, const float *pa = F32(0); const float *pb = F32(1),     \
+                  const float a = pa[i]; const float b = pb[i], PUT_##RESULT(value)))
+#define TERNARY(name, CLASS, RESULT, value, ...)                                                                              \
+  IF_##CLASS(LOOP(name, OUT_##RESULT, const uint8_t *pa = (const uint8_t *)p[0]; const float *pb = F32(1); const float *pc = F32(2), \
+                  const int a = pa[i] != 0; const float b = pb[i]; const float c = pc[i], PUT_##RESULT(value)))
+#include "ops/elementwise.def"
+#undef UNARY
+#undef BINARY
+#undef TERNARY
+
+/* Circular functions of large angles: the C library's, for the whole tile. */
+#define WIDE(name, exact)                                                                       \
+  static void wide_##name(char *y, const char *const *p, const int64_t *step, int64_t n) {      \
+    int large = 0;                                                                              \
+    for (int64_t i = 0; i < n; i++) large |= moon__abs(F32(0)[i]) > MOON_TRIG_LIMIT;            \
+    if (!large) {                                                                               \
+      tile_##name(y, p, step, n);                                                               \
+      return;                                                                                   \
+    }                                                                                           \
+    for (int64_t i = 0; i < n; i++) ((float *)(void *)y)[i] = (float)exact((double)F32(0)[i]);  \
+  }
+WIDE(sin, sin)
+WIDE(cos, cos)
+WIDE(tan, tan)
+
+/* ---- Casts: float to integer saturates and takes NaN to 0. ---- */
+#define FROM(S, T, value) LOOP(from_##S, float, const T *pa = (const T *)(const void *)p[0], const T a = pa[i], (float)(value))
+FROM(bool, uint8_t, a != 0)
+FROM(u8, uint8_t, a)
+FROM(i32, int32_t, a)
+FROM(i64, int64_t, a)
+FROM(f64, double, a)
+#define TO(S, T, value) LOOP(to_##S, T, const float *pa = F32(0), const float a = pa[i], (T)(value))
+TO(bool, uint8_t, a != 0)
+TO(u8, uint8_t, a > 255.0f ? 255 : a > 0.0f ? (int32_t)a : 0)
+TO(i32, int32_t, a >= 2147483648.0f ? INT32_MAX : a < -2147483648.0f ? INT32_MIN : a == a ? (int32_t)a : 0)
+TO(i64, int64_t, a >= 9223372036854775808.0f ? INT64_MAX : a < -9223372036854775808.0f ? INT64_MIN : a == a ? (int64_t)a : 0)
+TO(f64, double, a)
+
+/* ---- Folds: four vectors side by side, then halves of the vectors, then of the lanes. ---- */
+#define FOLD(name, identity, vector_op, scalar_op)                                              \
+  MOON_INLINE float lanes_##name(vf v) {                                                        \
+    float lane[VL];                                                                             \
+    memcpy(lane, &v, sizeof lane);                                                              \
+    for (int half = VL / 2; half > 0; half /= 2)                                                \
+      for (int i = 0; i < half; i++) {                                                          \
+        const float a = lane[i], b = lane[i + half];                                            \
+        lane[i] = scalar_op;                                                                    \
+      }                                                                                         \
+    return lane[0];                                                                             \
+  }                                                                                             \
+  static void fold_##name(float *y, const float *x, int64_t rows, int64_t length) {             \
+    for (int64_t r = 0; r < rows; r++, x += length) {                                           \
+      vf acc[4];                                                                                \
+      int64_t i = 0;                                                                            \
+      for (int j = 0; j < 4; j++) acc[j] = vsplat(identity);                                    \
+      for (; i + 4 * VL <= length; i += 4 * VL)                                                 \
+        for (int j = 0; j < 4; j++) {                                                           \
+          const vf a = acc[j], b = vload(x + i + j * VL);                                       \
+          acc[j] = vector_op;                                                                   \
+        }                                                                                       \
+      for (; i + VL <= length; i += VL) {                                                       \
+        const vf a = acc[0], b = vload(x + i);                                                  \
+        acc[0] = vector_op;                                                                     \
+      }                                                                                         \
+      for (int width = 2; width > 0; width /= 2)                                                \
+        for (int j = 0; j < width; j++) {                                                       \
+          const vf a = acc[j], b = acc[j + width];                                              \
+          acc[j] = vector_op;                                                                   \
+        }                                                                                       \
+      float total = lanes_##name(acc[0]);                                                       \
+      for (; i < length; i++) {                                                                 \
+        const float a = total, b = x[i];                                                        \
+        total = scalar_op;                                                                      \
+      }                                                                                         \
+      y[r] = total;                                                                             \
+    }                                                                                           \
+  }
+FOLD(sum, 0.0f, a + b, a + b)
+FOLD(max, -INFINITY, vmax_nan(a, b), MAX(a, b))
+FOLD(min, INFINITY, vmin_nan(a, b), MIN(a, b))
+
+/* ---- The table. ---- */
+#define AT(name) [MOON_OP_##name] = tile_##name,
+#define UNARY(name, CLASS, ...) IF_##CLASS(AT(name))
+#define BINARY(name, CLASS, ...) IF_##CLASS(AT(name))
+#define TERNARY(name, CLASS, ...) IF_##CLASS(AT(name))
+#define SET_CASTS(ROW) ROW(bool) ROW(u8) ROW(i32) ROW(i64) ROW(f64)
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC diagnostic ignored "-Woverride-init"
+#else
+#pragma clang diagnostic ignored "-Winitializer-overrides"
+#endif
+const moon_tile_set MOON_ISA_NAME(moon__tile_set) = {
+    .op =
+        {
+#include "ops/elementwise.def"
+            [MOON_OP_sin] = wide_sin,
+            [MOON_OP_cos] = wide_cos,
+            [MOON_OP_tan] = wide_tan,
+        },
+#define ROW(S) [MOON_DTYPE_##S] = tile_from_##S,
+    .from = {SET_CASTS(ROW)},
+#undef ROW
+#define ROW(S) [MOON_DTYPE_##S] = tile_to_##S,
+    .to = {SET_CASTS(ROW)},
+#undef ROW
+    .fold_sum = fold_sum,
+    .fold_max = fold_max,
+    .fold_min = fold_min,
+};
