@@ -93,7 +93,9 @@ static moon_program *compile(moon_context *ctx, const moon_node *n, const void *
   moon_graph *g = graph_of(ctx, n, attrs, copy);
   if (!g) return NULL;
   for (int i = 0; i < n->ninputs; i++) types[i] = (*copy)->node->inputs[i]->type;
-  moon_program *p = moon__program_make(ctx, g, types, NULL);
+  /* One node has nothing to fold or merge; folding itself computes nodes this way and must not come back here. */
+  const moon_compile_options options = {.passes_off = "fold,cse,dce,layout"};
+  moon_program *p = moon__program_make(ctx, g, types, &options);
   moon_graph_release(g);
   return p;
 }

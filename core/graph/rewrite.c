@@ -31,7 +31,7 @@ static moon_status check_type(moon_rewriter *r, const moon_node *node, int i, co
 
 /* Replaces one node; the map learns values that changed. */
 static moon_status rewrite_node(moon_rewriter *r, moon_map *map, moon_node *node) {
-  moon_value *in[MOON_MAX_INPUTS], *out[MOON_MAX_OUTPUTS] = {NULL};
+  moon_value *in[MOON_MAX_INPUTS] = {NULL}, *out[MOON_MAX_OUTPUTS] = {NULL};
   bool changed = false;
   for (int i = 0; i < node->ninputs; i++) {
     in[i] = look_up(map, node->inputs[i]);
