@@ -1,6 +1,5 @@
 /*
-** concat.c: plain kernels of concat and split: parts [.., n_p, q..] of a whole [.., n, q..]. Each is a strided copy of a range of the
-** outputs.
+** concat.c: the plain kernel of concat: parts [.., n_p, q..] of a whole [.., n, q..]. A job copies a range of the whole.
 */
 #include "plain.h"
 
@@ -23,28 +22,4 @@ static void concat_run(const moon_call *call, int64_t first, int64_t last) {
   }
 }
 
-/* Jobs go over the outputs one after the other, as many elements as x has. */
-static int64_t split_jobs(const moon_node *node) { return moon__job_count(moon__value_count(node->inputs[0]), 1); }
-
-static void split_run(const moon_call *call, int64_t first, int64_t last) {
-  const moon_split_attrs *a = call->attrs;
-  const moon_array *x = &call->in[0];
-  int axis = moon__axis_at(a->axis, x->ndim);
-  int64_t lo, hi, start = 0, position = 0;
-  moon__job_range(moon__array_count(x), 1, first, last, &lo, &hi);
-  for (int p = 0; p < call->nout; p++) {
-    const moon_shape *s = &call->node->outputs[p].type.shape;
-    moon_array v = *x;
-    v.shape[axis] = s->dim[axis];
-    int64_t count = moon__array_count(&v), from = moon__max_i64(lo - start, 0), to = moon__min_i64(hi - start, count);
-    if (from < to && call->out[p].data) {
-      v.data = moon__at(&v, position * x->strides[axis]);
-      moon__copy_elements(&v, from, to, moon__at(&call->out[p], from));
-    }
-    start += count;
-    position += s->dim[axis];
-  }
-}
-
 MOON_CPU_KERNEL(concat) = {.name = "cpu_concat_plain", .jobs = moon__jobs_by_output, .run = concat_run};
-MOON_CPU_KERNEL(split) = {.name = "cpu_split_plain", .jobs = split_jobs, .run = split_run};

@@ -11,7 +11,7 @@ static int64_t jobs(const moon_node *node) { return moon__job_count(moon__output
 
 static moon_philox generator(const moon_call *call) {
   const moon_random_attrs *a = call->attrs;
-  return moon__philox(call->rng->seed, call->rng->step, call->rng->fold, a->stream);
+  return moon__philox(call->rng->seed, call->rng->step, call->rng->fold, a->stream + call->rng->stream);
 }
 
 /* Stores what d makes element `at` of y. */

@@ -1,7 +1,7 @@
 /*
 ** reduce.c: plain kernels of reductions (sum, mean, prod, max, min, any, all), of argmax and argmin, and of cumsum. Letters: x is
 ** seen as [kept.., reduced..]; an output element folds the reduced part in row-major order. Float sums and products are kept in
-** f64, those of integers in 64 bits that wrap. NaN passes through max and min, and is the first maximum and minimum.
+** f64, as are all means; those of integers in 64 bits that wrap. NaN passes through max and min, and is the first maximum and minimum.
 */
 #include "plain.h"
 
@@ -61,6 +61,7 @@ typedef void (*step_fn)(fold *v, const char *p, int64_t step, int64_t n);
   STEP(prod, dtype, type, v->u *= (uint64_t)x)                                                     \
   STEP(max, dtype, type, if ((int64_t)x > v->i) v->i = (int64_t)x)                                 \
   STEP(min, dtype, type, if ((int64_t)x < v->i) v->i = (int64_t)x)
+#define MEAN_STEPS(dtype, type) STEP(mean, dtype, type, v->f += (double)x)
 #define TRUTH_STEPS(dtype, type)                                                                   \
   STEP(any, dtype, type, v->i |= x != 0)                                                           \
   STEP(all, dtype, type, v->i &= x != 0)
@@ -69,6 +70,11 @@ FLOAT_STEPS(f64, double)
 INTEGER_STEPS(u8, uint8_t)
 INTEGER_STEPS(i32, int32_t)
 INTEGER_STEPS(i64, int64_t)
+MEAN_STEPS(u8, uint8_t)
+MEAN_STEPS(i32, int32_t)
+MEAN_STEPS(i64, int64_t)
+MEAN_STEPS(f32, float)
+MEAN_STEPS(f64, double)
 TRUTH_STEPS(u8, uint8_t)
 TRUTH_STEPS(i32, int32_t)
 TRUTH_STEPS(i64, int64_t)
@@ -83,15 +89,15 @@ TRUTH_STEPS(f64, double)
 
 typedef struct folding {
   step_fn step[MOON_DTYPE_COUNT];
-  double start_f;                        /* of float dtypes */
-  int64_t start_i[MOON_DTYPE_f32];       /* of the others */
-  bool mean;
+  bool truth, mean;                /* truth: folded as an integer; mean: as a float, then divided by the count */
+  double start_f;                  /* of what is folded as a float */
+  int64_t start_i[MOON_DTYPE_COUNT]; /* of what is folded as an integer */
 } folding;
 
 static void run_folding(const folding *how, const moon_call *call, int64_t first, int64_t last) {
   const moon_reduce_attrs *a = call->attrs;
   const moon_array *x = &call->in[0], *y = &call->out[0];
-  bool is_float = moon__dtype_is_float(x->dtype), truth = y->dtype == MOON_DTYPE_bool && is_float;
+  bool as_float = how->mean || (!how->truth && moon__dtype_is_float(x->dtype));
   parts p = split_axes(x, &a->axes);
   int64_t count = moon__array_count(&p.reduced), lo, hi;
   moon__job_range(moon__array_count(y), reduced_count(call->node), first, last, &lo, &hi);
@@ -99,13 +105,13 @@ static void run_folding(const folding *how, const moon_call *call, int64_t first
   moon__walk_init(&w, 1, &p.reduced);
   for (int64_t at = lo; at < hi; at++) {
     fold v;
-    if (is_float && !truth) v.f = how->start_f;
-    else v.i = how->start_i[truth ? MOON_DTYPE_bool : x->dtype];
+    if (as_float) v.f = how->start_f;
+    else v.i = how->start_i[x->dtype];
     w.base[0] = moon__at(x, moon__offset_at(p.kept.ndim, p.kept.shape, p.kept.strides, at));
     moon__walk_set(&w, 0, count);
     while (moon__walk_next(&w)) how->step[x->dtype](&v, w.p[0], w.step[0], w.run);
-    if (how->mean) v.f = (is_float ? v.f : (double)v.i) / (double)count;
-    if (how->mean || (is_float && !truth)) moon__store_f64(y->data, y->dtype, at, v.f);
+    if (how->mean) v.f /= (double)count;
+    if (as_float) moon__store_f64(y->data, y->dtype, at, v.f);
     else moon__store_i64(y->data, y->dtype, at, v.i);
   }
 }
@@ -116,12 +122,12 @@ static void run_folding(const folding *how, const moon_call *call, int64_t first
     run_folding(&how, call, first, last);                                                   \
   }
 FOLDING(sum, .step = STEPS(sum))
-FOLDING(mean, .step = STEPS(sum), .mean = true)
-FOLDING(prod, .step = STEPS(prod), .start_f = 1, .start_i = {1, 1, 1, 1})
+FOLDING(mean, .step = STEPS(mean), .mean = true)
+FOLDING(prod, .step = STEPS(prod), .start_f = 1, .start_i = {1, 1, 1, 1, 1, 1})
 FOLDING(max, .step = STEPS(max), .start_f = -INFINITY, .start_i = {0, 0, INT32_MIN, INT64_MIN})
 FOLDING(min, .step = STEPS(min), .start_f = INFINITY, .start_i = {1, UINT8_MAX, INT32_MAX, INT64_MAX})
-FOLDING(any, .step = STEPS(any), .start_i = {0, 0, 0, 0})
-FOLDING(all, .step = STEPS(all), .start_i = {1, 1, 1, 1})
+FOLDING(any, .step = STEPS(any), .truth = true)
+FOLDING(all, .step = STEPS(all), .truth = true, .start_i = {1, 1, 1, 1, 1, 1})
 
 MOON_CPU_KERNEL(sum) = {.name = "cpu_sum_plain", .jobs = reduce_jobs, .run = sum_run};
 MOON_CPU_KERNEL(mean) = {.name = "cpu_mean_plain", .jobs = reduce_jobs, .run = mean_run};
