@@ -1,5 +1,18 @@
-/* create.c: plain kernels of tensors made from numbers alone: arange, linspace, eye. Values are computed in f64, then cast. */
+/* create.c: plain kernels of tensors made from numbers alone: full, size, arange, linspace, eye. Computed in f64, then cast. */
 #include "plain.h"
+
+static void full_run(const moon_call *call, int64_t first, int64_t last) {
+  const moon_full_attrs *a = call->attrs;
+  const moon_array *y = &call->out[0];
+  int64_t lo, hi;
+  moon__job_range(moon__array_count(y), 1, first, last, &lo, &hi);
+  moon__convert_many(moon__at(y, lo), y->dtype, 1, &a->value, MOON_DTYPE_f64, 0, hi - lo);
+}
+
+static void size_run(const moon_call *call, int64_t first, int64_t last) {
+  const moon_size_attrs *a = call->attrs;
+  if (first < last) moon__convert(call->out[0].data, call->out[0].dtype, &a->size, MOON_DTYPE_i64);
+}
 
 /* y[i] = start + i step */
 static void arange_run(const moon_call *call, int64_t first, int64_t last) {
@@ -31,6 +44,8 @@ static void eye_run(const moon_call *call, int64_t first, int64_t last) {
   for (; lo < hi; lo++) moon__store_i64(y->data, y->dtype, lo, lo % columns - lo / columns == a->k);
 }
 
+MOON_CPU_KERNEL(full) = {.name = "cpu_full_plain", .jobs = moon__jobs_by_output, .run = full_run};
+MOON_CPU_KERNEL(size) = {.name = "cpu_size_plain", .run = size_run};
 MOON_CPU_KERNEL(arange) = {.name = "cpu_arange_plain", .jobs = moon__jobs_by_output, .run = arange_run};
 MOON_CPU_KERNEL(linspace) = {.name = "cpu_linspace_plain", .jobs = moon__jobs_by_output, .run = linspace_run};
 MOON_CPU_KERNEL(eye) = {.name = "cpu_eye_plain", .jobs = moon__jobs_by_output, .run = eye_run};
