@@ -5,14 +5,13 @@
 */
 #include "ops/attrs.h"
 
-#include <math.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "base/dim.h"
 #include "base/error.h"
 #include "base/map.h"
+#include "base/number.h"
 #include "base/shape.h"
 #include "base/size.h"
 
@@ -96,24 +95,9 @@ static void put_i64(writer *w, int64_t x) {
   put_text(w, text);
 }
 
-/* Shortest of 15 to 17 digits that reads back equal; the locale's decimal mark becomes a point. */
 static void put_f64(writer *w, double x) {
-  char text[48];
-  if (isnan(x)) {
-    put_text(w, "nan");
-    return;
-  }
-  for (int digits = 15; digits <= 17; digits++) {
-    snprintf(text, sizeof text, "%.*g", digits, x);
-    if (strtod(text, NULL) == x) break;
-  }
-  bool in_mark = false;
-  for (const char *p = text; *p; p++) {
-    bool plain = (*p >= '0' && *p <= '9') || (*p >= 'a' && *p <= 'z') || *p == '-' || *p == '+';
-    if (plain) put(w, p, 1);
-    else if (!in_mark) put(w, ".", 1);
-    in_mark = !plain;
-  }
+  char text[MOON_NUMBER_BYTES];
+  put_text(w, moon__number_write(x, text));
 }
 
 static void put_word(writer *w, const char *words, int32_t which) {
@@ -218,61 +202,30 @@ static size_t value_length(const reader *r) {
   return (size_t)(p - r->at);
 }
 
-static bool read_i64_text(const char *p, const char *end, int64_t *x) {
-  bool negative = p < end && *p == '-';
-  if (negative) p++;
-  if (p == end) return false;
-  int64_t v = 0;
-  for (; p < end; p++) {
-    if (*p < '0' || *p > '9' || !moon__mul_i64(v, 10, &v) || !moon__sub_i64(v, *p - '0', &v)) return false;
-  }
-  if (!negative && v == INT64_MIN) return false;
-  *x = negative ? v : -v;
-  return true;
-}
-
 static moon_status read_i64(reader *r, int64_t *x) {
-  size_t n = value_length(r);
-  if (!read_i64_text(r->at, r->at + n, x)) return fail_value(r, "a whole number");
-  r->at += n;
+  const char *end = r->at + value_length(r);
+  if (moon__integer_read(r->at, end, x) != end) return fail_value(r, "a whole number");
+  r->at = end;
   return MOON_OK;
 }
 
-/* strtod with the point of the text, whatever the locale's decimal mark is. */
 static moon_status read_f64(reader *r, double *x) {
-  char text[128], mark[16];
-  size_t n = value_length(r), length = 0;
-  snprintf(mark, sizeof mark, "%.1f", 0.5); /* 0, the mark, 5 */
-  size_t mark_bytes = strlen(mark) - 2;
-  for (size_t i = 0; i < n; i++) {
-    if (length + mark_bytes + 1 >= sizeof text) return fail_value(r, "a number");
-    if (r->at[i] == '.') {
-      memcpy(text + length, mark + 1, mark_bytes);
-      length += mark_bytes;
-    } else {
-      text[length++] = r->at[i];
-    }
-  }
-  text[length] = 0;
-  char *stop = text;
-  if (length) *x = strtod(text, &stop);
-  if (!length || *stop || is_space(text[0])) return fail_value(r, "a number");
-  r->at += n;
+  const char *end = r->at + value_length(r);
+  if (moon__number_read(r->at, end, x) != end) return fail_value(r, "a number");
+  r->at = end;
   return MOON_OK;
 }
 
 static moon_status read_dim(reader *r, moon_dim *d) {
-  size_t n = value_length(r);
-  int64_t x;
-  if (read_i64_text(r->at, r->at + n, &x)) {
-    if (x < -1) return fail_value(r, "a size of 0 or more");
-    *d = x;
+  const char *end = r->at + value_length(r);
+  if (moon__integer_read(r->at, end, d) == end) {
+    if (*d < -1) return fail_value(r, "a size of 0 or more");
   } else {
-    if (n == 0) return fail_value(r, "a size");
-    *d = moon__dim_parse(r->ctx, r->at, r->at + n);
+    if (r->at == end) return fail_value(r, "a size");
+    *d = moon__dim_parse(r->ctx, r->at, end);
     if (*d == MOON_DIM_ERROR) return moon_error_status(r->ctx);
   }
-  r->at += n;
+  r->at = end;
   return MOON_OK;
 }
 

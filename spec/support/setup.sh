@@ -1,0 +1,39 @@
+#!/bin/sh
+# Installs what building and testing need: setup.sh [build|test|ci]. On Debian and its relatives through apt (with sudo when not
+# root); elsewhere it says what is missing and stops.
+set -eu
+what=${1:-build}
+build="gcc make pkg-config liblua5.4-dev lua5.4 libedit-dev"
+test="$build lua-busted"
+ci="$test lua-check clang clang-format libclang-rt-dev luajit libluajit-5.1-dev lua5.1 liblua5.1-0-dev lua5.2 liblua5.2-dev lua5.3 liblua5.3-dev luarocks lua-ldoc"
+case $what in build) packages=$build ;; test) packages=$test ;; ci) packages=$ci ;; *) echo "setup.sh: build, test or ci" >&2; exit 2 ;; esac
+
+missing=""
+if command -v dpkg-query >/dev/null 2>&1 && command -v apt-get >/dev/null 2>&1; then
+  for p in $packages; do
+    # clang's runtime is packaged by version; the unversioned name exists in newer releases only.
+    if [ "$p" = libclang-rt-dev ]; then
+      ls /usr/lib/llvm-*/lib/clang/*/lib/linux/libclang_rt.asan-* >/dev/null 2>&1 && continue
+    fi
+    dpkg-query -W -f='${Status}' "$p" 2>/dev/null | grep -q "install ok installed" || missing="$missing $p"
+  done
+  [ -z "$missing" ] && exit 0
+  sudo=""
+  [ "$(id -u)" = 0 ] || sudo=sudo
+  $sudo apt-get update -qq || true
+  for p in $missing; do
+    if [ "$p" = libclang-rt-dev ] && ! apt-cache show "$p" >/dev/null 2>&1; then
+      p=$(apt-cache depends clang | sed -n 's/.*Depends: clang-\([0-9]*\)$/libclang-rt-\1-dev/p' | head -n 1)
+    fi
+    DEBIAN_FRONTEND=noninteractive $sudo apt-get install -y -qq --no-install-recommends "$p" >/dev/null
+  done
+  exit 0
+fi
+
+for tool in cc make pkg-config lua5.4; do command -v $tool >/dev/null 2>&1 || missing="$missing $tool"; done
+pkg-config --exists lua5.4 2>/dev/null || pkg-config --exists lua-5.4 2>/dev/null || missing="$missing lua-5.4-headers"
+[ "$what" = build ] || command -v busted >/dev/null 2>&1 || missing="$missing busted"
+[ -z "$missing" ] && exit 0
+echo "This system has no apt. Please install:$missing" >&2
+echo "(a C11 compiler, GNU make, pkg-config, Lua 5.4 with its headers; for tests busted from LuaRocks; libedit is optional)" >&2
+exit 1
