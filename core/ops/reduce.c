@@ -122,19 +122,25 @@ static moon_status grad_mean(moon_context *ctx, const moon_grad *g) {
   return done(ctx, g->dx[0]);
 }
 
-/* Each element's share of dy is the product of the others: product / x without a zero; with one zero, the product of the rest
-** goes there and 0 elsewhere; with more, 0. */
+/* others[i] = product of all x but x[i] = rest * (zeros but x[i]) / (x[i] unless zero), rest the product without zeros. The product
+** of zeros is written as their sum z where one counts, so that derivatives of this see it: exact up to second derivatives. */
+static moon_value *others(moon_context *ctx, const moon_grad *g) {
+  moon_value *x = g->x[0], *zero = moon__number(ctx, x, 0), *one = moon__number(ctx, x, 1);
+  moon_value *is_zero = moon__binary(ctx, MOON_OP_eq, x, zero);
+  moon_value *safe = moon__where(ctx, is_zero, one, x);
+  moon_value *count = reduce_kept(ctx, g, MOON_OP_sum, moon__cast(ctx, is_zero, x->type.dtype));
+  moon_value *z = reduce_kept(ctx, g, MOON_OP_sum, moon__where(ctx, is_zero, x, zero));
+  moon_value *rest = reduce_kept(ctx, g, MOON_OP_prod, safe);
+  moon_value *none = moon__binary(ctx, MOON_OP_eq, count, zero), *single = moon__binary(ctx, MOON_OP_eq, count, one);
+  moon_value *two = moon__binary(ctx, MOON_OP_eq, count, moon__number(ctx, x, 2));
+  moon_value *at_zero = moon__where(ctx, two, moon__mul(ctx, rest, moon__sub(ctx, z, x)), zero);
+  moon_value *elsewhere = moon__where(ctx, none, rest, moon__where(ctx, single, moon__mul(ctx, rest, z), zero));
+  return moon__where(ctx, is_zero, moon__where(ctx, single, rest, at_zero), moon__div(ctx, elsewhere, safe));
+}
+
 static moon_status grad_prod(moon_context *ctx, const moon_grad *g) {
   if (!g->dy[0]) return MOON_OK;
-  moon_value *x = g->x[0], *none = moon__number(ctx, x, 0), *one = moon__number(ctx, x, 1);
-  moon_value *is_zero = moon__binary(ctx, MOON_OP_eq, x, none);
-  moon_value *safe = moon__where(ctx, is_zero, one, x);
-  moon_value *zeros = reduce_kept(ctx, g, MOON_OP_sum, moon__cast(ctx, is_zero, x->type.dtype));
-  moon_value *rest = reduce_kept(ctx, g, MOON_OP_prod, safe);
-  moon_value *at_zero = moon__where(ctx, moon__binary(ctx, MOON_OP_eq, zeros, one), rest, none);
-  moon_value *elsewhere = moon__where(ctx, moon__binary(ctx, MOON_OP_eq, zeros, none), rest, none);
-  moon_value *others = moon__where(ctx, is_zero, at_zero, moon__div(ctx, elsewhere, safe));
-  g->dx[0] = moon__mul(ctx, stretch(ctx, g, g->dy[0]), others);
+  g->dx[0] = moon__mul(ctx, stretch(ctx, g, g->dy[0]), others(ctx, g));
   return done(ctx, g->dx[0]);
 }
 
