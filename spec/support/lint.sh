@@ -15,7 +15,7 @@ git ls-files -z '*.c' '*.h' '*.lua' '*.def' | xargs -0 grep -nE 'TODO|FIXME|XXX'
 git ls-files -z '*.c' '*.h' '*.lua' '*.def' | xargs -0 wc -l | awk '$1 > 800 && $2 != "total" { print "lint: " $2 " has " $1 " lines: which two ideas share it?"; bad = 1 } END { exit bad }' || bad=1
 # Every function of the public header is commented or belongs to a commented group.
 if command -v luacheck >/dev/null 2>&1; then
-  luacheck -q lua spec examples *.rockspec || bad=1
+  luacheck -q --no-color lua spec examples *.rockspec || bad=1
 else
   complain "luacheck is not installed (lua-check)"
 fi

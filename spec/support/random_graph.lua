@@ -1,0 +1,252 @@
+--- Random graphs for the specs of passes: the same seed gives the same graph on every Lua.
+-- What is built is legal by construction and numerically tame (no op leaves the range where rounding stays small), so that two ways
+-- of computing it must agree: exactly for integers and bools, within a small tolerance for f64.
+local core = require("moonlet.core")
+
+local M = {}
+
+--- Numbers from a linear congruential generator that fits in doubles.
+local function generator(seed)
+  local state = (seed * 7919 + 12345) % 2147483647
+  if state == 0 then state = 1 end
+  local rng = {}
+  function rng.next()
+    state = (state * 16807) % 2147483647
+    return state / 2147483647
+  end
+  function rng.int(lo, hi) return lo + math.floor(rng.next() * (hi - lo + 1)) end
+  function rng.pick(list) return list[rng.int(1, #list)] end
+  return rng
+end
+M.generator = generator
+
+local function copy(t)
+  local r = {}
+  for i = 1, #t do r[i] = t[i] end
+  return r
+end
+
+local function count(shape)
+  local n = 1
+  for i = 1, #shape do n = n * shape[i] end
+  return n
+end
+
+local function random_shape(rng)
+  local shape = {}
+  for i = 1, rng.int(0, 4) do shape[i] = rng.pick({ 1, 2, 3, 4, 5, 7 }) end
+  return shape
+end
+
+--- A tensor of small numbers of dtype.
+function M.numbers(rng, shape, dtype)
+  local flat = {}
+  for i = 1, count(shape) do
+    if dtype == "f64" or dtype == "f32" then flat[i] = rng.int(-8, 8) / 8 + 0.03125
+    elseif dtype == "bool" then flat[i] = rng.int(0, 1)
+    elseif dtype == "u8" then flat[i] = rng.int(0, 9)
+    else flat[i] = rng.int(-9, 9) end
+  end
+  if #flat == 0 then return core.zeros(shape, dtype) end
+  local t = core.tensor(flat, dtype == "bool" and "u8" or dtype)
+  t = #shape == 0 and t:reshape({}) or t:reshape(shape)
+  return dtype == "bool" and t:cast("bool") or t
+end
+
+local function is_float(x) return x.dtype == "f64" end
+
+local unary = { "tanh", "sigmoid", "abs", "neg", "relu", "sin", "cos", "square", "floor", "sign", "erf", "softplus" }
+local binary = { "add", "sub", "mul", "maximum", "minimum" }
+local compare = { "lt", "le", "eq", "ne", "gt", "ge" }
+local reductions = { "sum", "mean", "max", "min", "prod" }
+
+--- Keeps values near 1, whatever they were.
+local function tame(x) return is_float(x) and (x * 0.25):tanh() or x end
+
+local function axis_of(rng, x) return rng.int(1, x.ndim) end
+
+--- Each rule gives a new symbol, or nil where it does not apply to what was drawn.
+local rules = {
+  function(rng, pick)
+    local x = pick()
+    return is_float(x) and x[rng.pick(unary)](x) or nil
+  end,
+  function(rng, pick)
+    local a = pick()
+    if a.dtype == "bool" then return a:logical_not() end
+    return a[rng.pick(binary)](a, rng.int(-3, 3))
+  end,
+  function(rng, pick, same)
+    local a = pick()
+    local b = same(a)
+    if a.dtype == "bool" then return a:logical_and(b) end
+    return a[rng.pick(binary)](a, b)
+  end,
+  function(rng, pick, same)
+    local a = pick()
+    if a.dtype == "bool" then return nil end
+    return a[rng.pick(compare)](a, same(a))
+  end,
+  function(_, pick, same)
+    local a = pick()
+    local c = core.gt(a:cast("f64"), 0.1)
+    return core.where(c, a, same(a))
+  end,
+  function(rng, pick)
+    local x = pick()
+    if x.dtype == "bool" then return nil end
+    local name = rng.pick(reductions)
+    if name == "prod" then x = tame(x) end
+    if rng.int(1, 4) == 1 or x.ndim == 0 then return tame(x[name](x)) end
+    return tame(x[name](x, { axis_of(rng, x) }, rng.int(0, 1) == 1))
+  end,
+  function(rng, pick)
+    local x = pick()
+    if x.ndim < 2 then return nil end
+    local perm = {}
+    for i = 1, x.ndim do perm[i] = i end
+    for i = x.ndim, 2, -1 do
+      local k = rng.int(1, i)
+      perm[i], perm[k] = perm[k], perm[i]
+    end
+    return x:transpose(perm)
+  end,
+  function(rng, pick)
+    local x = pick()
+    local n = count(x.shape)
+    for _ = 1, 4 do
+      local k = rng.int(1, 6)
+      if n % k == 0 then return x:reshape({ k, n / k }) end
+    end
+    return x:reshape({ n })
+  end,
+  function(rng, pick)
+    local x = pick()
+    local shape = copy(x.shape)
+    table.insert(shape, 1, rng.int(1, 3))
+    return x:broadcast_to(shape)
+  end,
+  function(rng, pick)
+    local x = pick()
+    if x.ndim == 0 then return nil end
+    local axis = axis_of(rng, x)
+    local n = x.shape[axis]
+    local first = rng.int(1, n)
+    return x:slice(axis, first, rng.int(first, n), rng.int(1, 2))
+  end,
+  function(rng, pick)
+    local x = pick()
+    return x.ndim > 0 and x:flip({ axis_of(rng, x) }) or nil
+  end,
+  function(rng, pick, same)
+    local x = pick()
+    if x.ndim == 0 then return nil end
+    return core.concat({ x, same(x) }, axis_of(rng, x))
+  end,
+  function(rng, pick)
+    local x = pick()
+    if x.ndim == 0 or x.dtype == "bool" then return nil end
+    return tame(x:cumsum(axis_of(rng, x)))
+  end,
+  function(_, pick)
+    local x = pick()
+    if x.ndim < 2 or not is_float(x) then return nil end
+    return tame(x:matmul(x:transpose((function()
+      local perm = {}
+      for i = 1, x.ndim do perm[i] = i end
+      perm[x.ndim], perm[x.ndim - 1] = x.ndim - 1, x.ndim
+      return perm
+    end)())))
+  end,
+  function(rng, pick)
+    local x = pick()
+    return x.ndim > 0 and is_float(x) and x:softmax(axis_of(rng, x)) or nil
+  end,
+  function(_, pick)
+    local x = pick()
+    if x.ndim == 0 or not is_float(x) then return nil end
+    return core.layer_norm(x, { axes = { -1 } })
+  end,
+  function(rng, pick)
+    local x = pick()
+    if x.ndim == 0 then return nil end
+    local lo, hi = {}, {}
+    for i = 1, x.ndim do lo[i], hi[i] = rng.int(0, 1), rng.int(0, 2) end
+    return x.dtype ~= "bool" and core.pad(x, lo, hi, "constant", 0) or nil
+  end,
+  function(rng, pick)
+    local x = pick()
+    if x.ndim == 0 then return nil end
+    local axis = axis_of(rng, x)
+    local index = {}
+    for i = 1, rng.int(1, 4) do index[i] = rng.int(0, x.shape[axis] - 1) end
+    return x:gather(core.tensor(index, "i64"), axis)
+  end,
+  function(rng, pick)
+    local x = pick()
+    return x.dtype ~= "f64" and x:cast("f64") * 0.5 or (x * 4):cast(rng.pick({ "i32", "i64", "u8" }))
+  end,
+  function(rng, pick)
+    local x = pick()
+    return x.ndim > 0 and x.dtype ~= "bool" and x:argmax(axis_of(rng, x)) or nil
+  end,
+}
+
+--- Builds a graph of about n nodes. Returns the graph, its inputs' tensors, and a text that says how it came about.
+function M.build(seed, n)
+  local rng = generator(seed)
+  local dtypes = { "f64", "f64", "f64", "i32", "i64", "u8", "bool" }
+  local inputs, tensors, pool = {}, {}, {}
+  core.trace_begin()
+  for i = 1, rng.int(1, 3) do
+    local shape, dtype = random_shape(rng), i == 1 and "f64" or rng.pick(dtypes)
+    tensors[i] = M.numbers(rng, shape, dtype)
+    inputs[i] = core.placeholder("x" .. i, dtype, shape, #shape)
+    pool[i] = inputs[i]
+  end
+  local function pick() return pool[rng.int(math.max(1, #pool - 8), #pool)] end
+  --- Something that can stand beside x: a value of the same shape and dtype, or a constant.
+  local function same(x)
+    for _ = 1, 4 do
+      local y = pick()
+      if y.dtype == x.dtype and y.ndim == x.ndim then
+        local equal = true
+        for i = 1, x.ndim do equal = equal and y.shape[i] == x.shape[i] end
+        if equal then return y end
+      end
+    end
+    return core.constant(M.numbers(rng, rng.int(1, 3) == 1 and {} or x.shape, x.dtype))
+  end
+  for _ = 1, n do
+    local y = rules[rng.int(1, #rules)](rng, pick, same)
+    if y and count(y.shape) <= 600 then pool[#pool + 1] = y end
+  end
+  local outputs = {}
+  for i = math.max(1, #pool - 3), #pool do outputs[#outputs + 1] = pool[i] end
+  -- The gradient of what is float among the outputs, with respect to the first input.
+  local loss
+  for i = 1, #outputs do
+    if is_float(outputs[i]) then
+      local term = outputs[i]:sum()
+      loss = loss and loss + term or term
+    end
+  end
+  if loss then outputs[#outputs + 1] = core.gradients(loss, { inputs[1] })[1] end
+  core.trace_end()
+  return core.graph(inputs, outputs, {}), tensors
+end
+
+--- Largest difference that may remain between two results; nil when they agree.
+function M.difference(a, b)
+  if a.dtype ~= b.dtype then return "dtypes " .. a.dtype .. " and " .. b.dtype end
+  local x, y = a:reshape({ -1 }):totable(), b:reshape({ -1 }):totable()
+  if #x ~= #y then return "sizes " .. #x .. " and " .. #y end
+  for i = 1, #x do
+    local p, q = x[i], y[i]
+    local equal = p == q or (p ~= p and q ~= q)
+    if not equal and a.dtype == "f64" then equal = math.abs(p - q) <= 1e-9 * (1 + math.abs(p) + math.abs(q)) end
+    if not equal then return string.format("element %d: %s and %s", i, tostring(p), tostring(q)) end
+  end
+end
+
+return M
