@@ -14,6 +14,7 @@
 
 typedef struct moon_cpu_kernel {
   const char *name;
+  moon_kernel_fn before;                    /* one job that runs before all others (it prepares scratch); NULL: none */
   int64_t (*jobs)(const moon_node *node);   /* number of jobs, from shapes alone; NULL: 1 */
   size_t (*scratch)(const moon_node *node); /* scratch bytes of the launch; NULL: 0. SIZE_MAX: does not fit */
   moon_kernel_fn run;
@@ -22,7 +23,8 @@ typedef struct moon_cpu_kernel {
 #define MOON_CPU_KERNEL(op) const moon_cpu_kernel moon__cpu_plain_##op
 
 /* The plain loop of an elementwise op over elements of a dtype (values of where), in elementwise.c; NULL where a row has none:
-** y[i] = value(p[0][i * step[0]], ..) for i in [0, n), dense y, steps in elements. In place: element i is written after it was read. */
+** y[i] = value(p[0][i * step[0]], ..) for i in [0, n), dense y, steps in elements. In place: element i is written after it was
+** read. */
 typedef void (*moon_cpu_loop_fn)(char *y, const char *const *p, const int64_t *step, int64_t n);
 extern const moon_cpu_loop_fn moon__cpu_loops[MOON_OP_COUNT][MOON_DTYPE_COUNT];
 

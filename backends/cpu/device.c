@@ -87,15 +87,20 @@ static uint64_t in_place_inputs(const moon_array *in, int nin, const moon_array 
   return bits;
 }
 
+static void add_phase(moon_choice *choice, moon_kernel_fn run, int64_t njobs) {
+  choice->phase[choice->nphases].run = run;
+  choice->phase[choice->nphases++].njobs = njobs;
+}
+
 static moon_status select_plain(moon_context *ctx, const moon_node *node, const moon_array *in, int nin, const moon_array *out,
                                 moon_choice *choice) {
   const moon_cpu_kernel *k = plain_kernels[node->op->id];
   if (!k) return moon__fail_node(ctx, node, MOON_EUNSUPPORTED, "the CPU has no kernel for this op");
   size_t scratch = k->scratch ? k->scratch(node) : 0;
   if (scratch == SIZE_MAX) return moon__fail_node(ctx, node, MOON_ESIZE, "its scratch memory is larger than the address space");
-  *choice = (moon_choice){.kernel = k->name, .why = "plain", .nphases = 1, .scratch_bytes = scratch};
-  choice->phase[0].run = k->run;
-  choice->phase[0].njobs = k->jobs ? k->jobs(node) : 1;
+  *choice = (moon_choice){.kernel = k->name, .why = "plain", .scratch_bytes = scratch};
+  if (k->before) add_phase(choice, k->before, 1);
+  add_phase(choice, k->run, k->jobs ? k->jobs(node) : 1);
   if (k->in_place) choice->alias_in = in_place_inputs(in, nin, out);
   return MOON_OK;
 }

@@ -1,8 +1,8 @@
 /*
 ** gather.c: plain kernels that read and add by index. Letters: x [p.., n, q..] with n on axis, index [i..], y [p.., i.., q..].
 ** Indices come as data, so each is checked: one that is not in [0, n) raises a fault, reads as 0 and adds nothing. The adding
-** kernels give each job columns (p, q) of the output and add updates in the order of the index, in the output's own dtype: the
-** result does not depend on how jobs are spread, but many f32 updates at one place round as f32 sums do.
+** kernels make each element of the output by itself: x and then its updates in the order of the index, in f64 (integers in 64
+** bits), so the result depends neither on how jobs are spread nor on how many updates meet.
 */
 #include "plain.h"
 
@@ -24,26 +24,6 @@ static moon_array last_axes(const moon_array *x, int from, int64_t offset) {
     v.strides[i] = x->strides[from + i];
   }
   return v;
-}
-
-/* y[j] += x[j * step] */
-static void add_run(char *y, const char *x, moon_dtype dtype, int64_t step, int64_t n) {
-  switch (dtype) {
-#define ADD_FLOAT(name, type)                                                                                          \
-  case MOON_DTYPE_##name:                                                                                              \
-    for (int64_t j = 0; j < n; j++) ((type *)(void *)y)[j] += ((const type *)(const void *)x)[j * step];               \
-    break;
-#define ADD_INTEGER(name, type)                                                                                        \
-  case MOON_DTYPE_##name:                                                                                              \
-    for (int64_t j = 0; j < n; j++)                                                                                    \
-      ((type *)(void *)y)[j] = (type)((uint64_t)((type *)(void *)y)[j] + (uint64_t)((const type *)(const void *)x)[j * step]); \
-    break;
-    MOON_FLOAT_TYPES(ADD_FLOAT)
-    MOON_INTEGER_TYPES(ADD_INTEGER)
-#undef ADD_FLOAT
-#undef ADD_INTEGER
-    case MOON_DTYPE_COUNT: break;
-  }
 }
 
 /* ---- gather ---- */
@@ -69,51 +49,86 @@ static void gather_run(const moon_call *call, int64_t first, int64_t last) {
 
 MOON_CPU_KERNEL(gather) = {.name = "cpu_gather_plain", .jobs = moon__jobs_by_output, .run = gather_run};
 
-/* ---- scatter_add ---- */
+/* ---- scatter_add: first the updates of each position on axis are listed, then each job adds those of its outputs ---- */
 
-/* Columns [from, to) of q, at place p of the axes in front. */
-static void scatter_columns(const moon_call *call, int axis, int64_t p, int64_t from, int64_t to) {
-  const moon_array *x = &call->in[0], *index = &call->in[1], *updates = &call->in[2], *y = &call->out[0];
-  int64_t n = x->shape[axis], q = moon__count_between(x->shape, axis + 1, x->ndim), ni = moon__array_count(index), i;
-  for (i = 0; i < n; i++) {
-    moon_array v = last_axes(x, axis + 1, moon__offset_at(axis, x->shape, x->strides, p) + i * x->strides[axis]);
-    moon__copy_elements(&v, from, to, moon__at(y, (p * n + i) * q + from));
-  }
-  for (int64_t e = 0; e < ni; e++) {
-    moon_walk w;
-    int split = axis + index->ndim;
+typedef struct lists { /* in scratch */
+  int64_t *head, *next; /* head[i]: the first update for position i, next[e]: the one after update e; -1: none */
+} lists;
+
+static lists lists_of(const moon_call *call) {
+  const moon_axis_attrs *a = call->attrs;
+  int64_t *at = (int64_t *)(void *)call->scratch;
+  return (lists){at, at + moon__line_length(call->node, a->axis)};
+}
+
+static size_t scatter_scratch(const moon_node *node) {
+  const moon_axis_attrs *a = node->attrs;
+  size_t n = (size_t)moon__line_length(node, a->axis), updates = (size_t)moon__value_count(node->inputs[1]);
+  return moon__add_size(n, updates, &n) && moon__mul_size(n, sizeof(int64_t), &n) ? n : SIZE_MAX;
+}
+
+static void list_updates(const moon_call *call, int64_t first, int64_t last) {
+  const moon_axis_attrs *a = call->attrs;
+  const moon_array *index = &call->in[1];
+  lists l = lists_of(call);
+  int64_t n = moon__line_length(call->node, a->axis), i;
+  if (first >= last) return;
+  for (i = 0; i < n; i++) l.head[i] = -1;
+  for (int64_t e = moon__array_count(index) - 1; e >= 0; e--) {
     if (!read_index(call, index, moon__offset_at(index->ndim, index->shape, index->strides, e), n, &i)) continue;
-    moon_array v = last_axes(updates, split, moon__offset_at(split, updates->shape, updates->strides, p * ni + e));
-    moon__walk_init(&w, 1, &v);
-    moon__walk_set(&w, from, to);
-    while (moon__walk_next(&w)) add_run(moon__at(y, (p * n + i) * q + w.at), w.p[0], y->dtype, w.step[0], w.run);
+    l.next[e] = l.head[i];
+    l.head[i] = e;
   }
+}
+
+/* sums[j] += v's element from + j, row-major, j in [0, n) */
+static void add_elements(moon_sum *sums, const moon_array *v, int64_t from, int64_t n) {
+  moon_walk w;
+  moon__walk_init(&w, 1, v);
+  moon__walk_set(&w, from, from + n);
+  while (moon__walk_next(&w)) moon__sums_add(sums + (w.at - from), w.p[0], v->dtype, w.step[0], w.run);
+}
+
+/* y[p, i, from .. from + n) */
+static void scatter_stretch(const moon_call *call, const lists *l, int axis, int64_t p, int64_t i, int64_t from, int64_t n,
+                            int64_t at) {
+  const moon_array *x = &call->in[0], *index = &call->in[1], *updates = &call->in[2], *y = &call->out[0];
+  int split = axis + index->ndim;
+  int64_t ni = moon__array_count(index);
+  moon_sum sums[MOON_STRETCH];
+  memset(sums, 0, sizeof sums);
+  moon_array v = last_axes(x, axis + 1, moon__offset_at(axis, x->shape, x->strides, p) + i * x->strides[axis]);
+  add_elements(sums, &v, from, n);
+  for (int64_t e = l->head[i]; e >= 0; e = l->next[e]) {
+    v = last_axes(updates, split, moon__offset_at(split, updates->shape, updates->strides, p * ni + e));
+    add_elements(sums, &v, from, n);
+  }
+  moon__sums_store(sums, y->dtype, y->data, y->dtype, at, n);
 }
 
 static int64_t scatter_work(const moon_node *node) {
   const moon_axis_attrs *a = node->attrs;
-  return moon__line_length(node, a->axis) + moon__value_count(node->inputs[1]);
+  return 2 + moon__value_count(node->inputs[1]) / moon__max_i64(moon__line_length(node, a->axis), 1);
 }
 
-static int64_t scatter_jobs(const moon_node *node) {
-  const moon_axis_attrs *a = node->attrs;
-  return moon__job_count(moon__line_count(node, a->axis), scatter_work(node));
-}
+static int64_t scatter_jobs(const moon_node *node) { return moon__job_count(moon__output_count(node), scatter_work(node)); }
 
 static void scatter_add_run(const moon_call *call, int64_t first, int64_t last) {
   const moon_axis_attrs *a = call->attrs;
-  const moon_array *x = &call->in[0];
-  int axis = moon__axis_at(a->axis, x->ndim);
-  int64_t q = moon__count_between(x->shape, axis + 1, x->ndim), lo, hi;
-  moon__job_range(moon__line_count(call->node, a->axis), scatter_work(call->node), first, last, &lo, &hi);
+  const moon_array *y = &call->out[0];
+  lists l = lists_of(call);
+  int axis = moon__axis_at(a->axis, y->ndim);
+  int64_t q = moon__count_between(y->shape, axis + 1, y->ndim), lo, hi;
+  moon__job_range(moon__array_count(y), scatter_work(call->node), first, last, &lo, &hi);
   while (lo < hi) {
-    int64_t from = lo % q, n = moon__min_i64(q - from, hi - lo);
-    scatter_columns(call, axis, lo / q, from, from + n);
+    int64_t row = lo / q, from = lo % q, n = moon__min_i64(moon__min_i64(q - from, hi - lo), MOON_STRETCH);
+    scatter_stretch(call, &l, axis, row / y->shape[axis], row % y->shape[axis], from, n, lo);
     lo += n;
   }
 }
 
-MOON_CPU_KERNEL(scatter_add) = {.name = "cpu_scatter_add_plain", .jobs = scatter_jobs, .run = scatter_add_run};
+MOON_CPU_KERNEL(scatter_add) = {.name = "cpu_scatter_add_plain", .before = list_updates, .jobs = scatter_jobs,
+                                .scratch = scatter_scratch, .run = scatter_add_run};
 
 /* ---- take_along_axis, put_along_axis_add: x and index differ only along axis ---- */
 
@@ -138,37 +153,54 @@ static void take_run(const moon_call *call, int64_t first, int64_t last) {
   }
 }
 
-static int64_t put_work(const moon_node *node) {
+enum { MOST_JOBS = 64 }; /* each job of put_along_axis_add has the sums of one line in scratch */
+
+static int64_t put_lines_a_job(const moon_node *node) {
   const moon_axis_attrs *a = node->attrs;
   const moon_shape *index = moon__shape_of(node->inputs[1]);
-  return moon__line_length(node, a->axis) + index->dim[moon__axis_at(a->axis, index->ndim)];
+  int64_t work = moon__line_length(node, a->axis) + index->dim[moon__axis_at(a->axis, index->ndim)];
+  return moon__max_i64(moon__job_block(work), moon__ceildiv_i64(moon__line_count(node, a->axis), MOST_JOBS));
 }
 
 static int64_t put_jobs(const moon_node *node) {
   const moon_axis_attrs *a = node->attrs;
-  return moon__job_count(moon__line_count(node, a->axis), put_work(node));
+  return moon__ceildiv_i64(moon__line_count(node, a->axis), put_lines_a_job(node));
 }
 
-static void put_run(const moon_call *call, int64_t first, int64_t last) {
+static size_t put_scratch(const moon_node *node) {
+  const moon_axis_attrs *a = node->attrs;
+  size_t bytes;
+  bool fits = moon__mul_size((size_t)moon__line_length(node, a->axis), sizeof(moon_sum), &bytes);
+  return fits && moon__mul_size((size_t)put_jobs(node), bytes, &bytes) ? bytes : SIZE_MAX;
+}
+
+static void put_line(const moon_call *call, int64_t line, moon_sum *sums) {
   const moon_axis_attrs *a = call->attrs;
   const moon_array *x = &call->in[0], *index = &call->in[1], *updates = &call->in[2], *y = &call->out[0];
   moon_lines lx = moon__lines_of(x, a->axis), li = moon__lines_of(index, a->axis);
   moon_lines lu = moon__lines_of(updates, a->axis), ly = moon__lines_of(y, a->axis);
-  int64_t lo, hi, i;
-  moon__job_range(lx.count, put_work(call->node), first, last, &lo, &hi);
-  for (; lo < hi; lo++) {
-    int64_t from_x = moon__line_offset(&lx, lo), from_i = moon__line_offset(&li, lo);
-    int64_t from_u = moon__line_offset(&lu, lo), to = moon__line_offset(&ly, lo);
-    for (i = 0; i < lx.n; i++)
-      memcpy(moon__at(y, to + i * ly.step), moon__at(x, from_x + i * lx.step), moon_dtype_bytes(y->dtype));
-    for (int64_t e = 0; e < li.n; e++)
-      if (read_index(call, index, from_i + e * li.step, lx.n, &i))
-        add_run(moon__at(y, to + i * ly.step), moon__at(updates, from_u + e * lu.step), y->dtype, 0, 1);
+  int64_t from_index = moon__line_offset(&li, line), from = moon__line_offset(&lu, line), to = moon__line_offset(&ly, line), i;
+  memset(sums, 0, (size_t)lx.n * sizeof *sums);
+  moon__sums_add(sums, moon__at(x, moon__line_offset(&lx, line)), x->dtype, lx.step, lx.n);
+  for (int64_t e = 0; e < li.n; e++)
+    if (read_index(call, index, from_index + e * li.step, lx.n, &i))
+      moon__sums_add(&sums[i], moon__at(updates, from + e * lu.step), x->dtype, 0, 1);
+  for (i = 0; i < lx.n; i++) moon__sums_store(&sums[i], x->dtype, y->data, y->dtype, to + i * ly.step, 1);
+}
+
+static void put_run(const moon_call *call, int64_t first, int64_t last) {
+  const moon_axis_attrs *a = call->attrs;
+  int64_t n = moon__line_length(call->node, a->axis), count = moon__line_count(call->node, a->axis);
+  int64_t block = put_lines_a_job(call->node);
+  for (int64_t job = first; job < last; job++) {
+    int64_t end = moon__min_i64(count, (job + 1) * block);
+    for (int64_t line = job * block; line < end; line++) put_line(call, line, (moon_sum *)(void *)call->scratch + job * n);
   }
 }
 
 MOON_CPU_KERNEL(take_along_axis) = {.name = "cpu_take_along_axis_plain", .jobs = moon__jobs_by_output, .run = take_run};
-MOON_CPU_KERNEL(put_along_axis_add) = {.name = "cpu_put_along_axis_add_plain", .jobs = put_jobs, .run = put_run};
+MOON_CPU_KERNEL(put_along_axis_add) = {.name = "cpu_put_along_axis_add_plain", .jobs = put_jobs, .scratch = put_scratch,
+                                       .run = put_run};
 
 /* ---- one_hot ---- */
 
