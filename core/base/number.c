@@ -16,13 +16,16 @@
 
 static bool is_plain(char c) { return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || c == '-' || c == '+'; }
 
-const char *moon__number_write(double x, char buf[MOON_NUMBER_BYTES]) {
+/* Prints with ever more digits until the text reads back as x (as float when single is set). */
+static const char *write_shortest(double x, int least, int most, bool single, char *buf) {
   char text[MOON_NUMBER_BYTES];
   size_t n = 0;
   if (x != x) return strcpy(buf, "nan");
-  for (int digits = 15; digits <= 17; digits++) {
+  for (int digits = least; digits <= most; digits++) {
+    double back;
     snprintf(text, sizeof text, "%.*g", digits, x);
-    if (strtod(text, NULL) == x) break;
+    back = strtod(text, NULL);
+    if (single ? (float)back == (float)x : back == x) break;
   }
   for (const char *p = text; *p; p++) {
     if (is_plain(*p)) {
@@ -34,6 +37,9 @@ const char *moon__number_write(double x, char buf[MOON_NUMBER_BYTES]) {
   buf[n] = '\0';
   return buf;
 }
+
+const char *moon__number_write(double x, char buf[MOON_NUMBER_BYTES]) { return write_shortest(x, 15, 17, false, buf); }
+const char *moon__number_write_f32(float x, char buf[MOON_NUMBER_BYTES]) { return write_shortest((double)x, 6, 9, true, buf); }
 
 static const char *skip_digits(const char *p, const char *end) {
   while (p < end && *p >= '0' && *p <= '9') p++;
