@@ -223,9 +223,9 @@ MOON_API moon_value *moon_assign(moon_context *ctx, moon_variable *v, moon_value
 ** "" for defaults. Inputs are promoted and broadcast as the op says. Gives output 0; others by moon_value_output. */
 MOON_API moon_value *moon_apply(moon_context *ctx, const char *name, const char *attrs, int ninputs, moon_value *const *inputs);
 /* The same for up to four inputs given one by one; a is required, the first NULL of b, c, d ends the list. */
-MOON_API moon_value *moon_op1(moon_context *ctx, const char *name, const char *attrs, moon_value *a);
-MOON_API moon_value *moon_op2(moon_context *ctx, const char *name, const char *attrs, moon_value *a, moon_value *b);
-MOON_API moon_value *moon_op3(moon_context *ctx, const char *name, const char *attrs, moon_value *a, moon_value *b, moon_value *c);
+MOON_API moon_value *moon_apply1(moon_context *ctx, const char *name, const char *attrs, moon_value *a);
+MOON_API moon_value *moon_apply2(moon_context *ctx, const char *name, const char *attrs, moon_value *a, moon_value *b);
+MOON_API moon_value *moon_apply3(moon_context *ctx, const char *name, const char *attrs, moon_value *a, moon_value *b, moon_value *c);
 MOON_API moon_value *moon_value_output(moon_value *v, int index); /* another output of v's node; NULL when there is none */
 MOON_API int moon_value_output_count(const moon_value *v);
 MOON_API moon_value *moon_value_retain(moon_value *v);

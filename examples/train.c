@@ -26,23 +26,23 @@ static moon_variable *new_weight(moon_context *ctx, const char *name, int ndim, 
 static moon_value *network(moon_context *ctx, moon_value *x, moon_variable *const *w) {
   moon_value *v[WEIGHTS];
   for (int i = 0; i < WEIGHTS; i++) v[i] = moon_variable_value(ctx, w[i]);
-  moon_value *h = moon_op2(ctx, "add", NULL, moon_op2(ctx, "matmul", NULL, x, v[0]), v[1]);
-  h = moon_op1(ctx, "tanh", NULL, h);
-  return moon_op2(ctx, "add", NULL, moon_op2(ctx, "matmul", NULL, h, v[2]), v[3]);
+  moon_value *h = moon_apply2(ctx, "add", NULL, moon_apply2(ctx, "matmul", NULL, x, v[0]), v[1]);
+  h = moon_apply1(ctx, "tanh", NULL, h);
+  return moon_apply2(ctx, "add", NULL, moon_apply2(ctx, "matmul", NULL, h, v[2]), v[3]);
 }
 
 /* One step of gradient descent as a graph: inputs x [n, 1] and y [n, 1], output the loss. */
 static moon_graph *training_graph(moon_context *ctx, moon_variable *const *w) {
   moon_dim shape[] = {moon_dim_named(ctx, "batch"), 1};
   moon_value *in[] = {moon_input(ctx, "x", MOON_DTYPE_f32, 2, shape), moon_input(ctx, "y", MOON_DTYPE_f32, 2, shape)};
-  moon_value *error = moon_op2(ctx, "sub", NULL, network(ctx, in[0], w), in[1]);
-  moon_value *loss = moon_op1(ctx, "mean", NULL, moon_op1(ctx, "square", NULL, error));
+  moon_value *error = moon_apply2(ctx, "sub", NULL, network(ctx, in[0], w), in[1]);
+  moon_value *loss = moon_apply1(ctx, "mean", NULL, moon_apply1(ctx, "square", NULL, error));
   moon_value *grads[WEIGHTS], *effects[WEIGHTS];
   if (moon_gradients_of(ctx, loss, WEIGHTS, w, grads) != MOON_OK) return NULL;
   moon_value *rate = moon_scalar(ctx, MOON_DTYPE_f32, 0.1);
   for (int i = 0; i < WEIGHTS; i++) {
-    moon_value *change = moon_op2(ctx, "mul", NULL, rate, grads[i]);
-    effects[i] = moon_assign(ctx, w[i], moon_op2(ctx, "sub", NULL, moon_variable_value(ctx, w[i]), change));
+    moon_value *change = moon_apply2(ctx, "mul", NULL, rate, grads[i]);
+    effects[i] = moon_assign(ctx, w[i], moon_apply2(ctx, "sub", NULL, moon_variable_value(ctx, w[i]), change));
   }
   return moon_graph_new(ctx, 2, in, 1, &loss, WEIGHTS, effects);
 }

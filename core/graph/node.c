@@ -401,14 +401,14 @@ moon_value *moon_apply(moon_context *ctx, const char *name, const char *attrs_te
   return moon__apply(ctx, op->id, attrs, ninputs, inputs);
 }
 
-moon_value *moon_op1(moon_context *ctx, const char *name, const char *attrs, moon_value *a) {
+moon_value *moon_apply1(moon_context *ctx, const char *name, const char *attrs, moon_value *a) {
   return a ? moon_apply(ctx, name, attrs, 1, &a) : NULL;
 }
-moon_value *moon_op2(moon_context *ctx, const char *name, const char *attrs, moon_value *a, moon_value *b) {
+moon_value *moon_apply2(moon_context *ctx, const char *name, const char *attrs, moon_value *a, moon_value *b) {
   moon_value *in[] = {a, b};
   return moon_apply(ctx, name, attrs, 2, in);
 }
-moon_value *moon_op3(moon_context *ctx, const char *name, const char *attrs, moon_value *a, moon_value *b, moon_value *c) {
+moon_value *moon_apply3(moon_context *ctx, const char *name, const char *attrs, moon_value *a, moon_value *b, moon_value *c) {
   moon_value *in[] = {a, b, c};
   return moon_apply(ctx, name, attrs, 3, in);
 }

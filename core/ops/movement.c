@@ -4,10 +4,7 @@
 ** padding in pad.c. Invariant: after inference attributes are complete: no -1, no negative axis, no empty list that stands for
 ** something.
 */
-#include <string.h>
-
 #include "base/error.h"
-#include "base/size.h"
 #include "graph/build.h"
 #include "ops/attrs.h"
 #include "ops/rule.h"

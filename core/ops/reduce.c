@@ -109,7 +109,8 @@ static moon_status grad_sum(moon_context *ctx, const moon_grad *g) {
   return done(ctx, g->dx[0]);
 }
 
-moon_value *moon__reduced_count(moon_context *ctx, const moon_reduce_attrs *a, moon_value *x) {
+/* How many elements of x make one of the result, as a rank 0 value of x's dtype. */
+static moon_value *reduced_count(moon_context *ctx, const moon_reduce_attrs *a, moon_value *x) {
   moon_dim n = 1;
   for (int i = 0; i < a->axes.n && n != MOON_DIM_ERROR; i++) n = moon_dim_mul(ctx, n, x->type.shape.dim[a->axes.v[i]]);
   return n == MOON_DIM_ERROR ? NULL : moon__size(ctx, n, x->type.dtype);
@@ -117,7 +118,7 @@ moon_value *moon__reduced_count(moon_context *ctx, const moon_reduce_attrs *a, m
 
 static moon_status grad_mean(moon_context *ctx, const moon_grad *g) {
   if (!g->dy[0]) return MOON_OK;
-  moon_value *count = moon__reduced_count(ctx, g->node->attrs, g->x[0]);
+  moon_value *count = reduced_count(ctx, g->node->attrs, g->x[0]);
   g->dx[0] = stretch(ctx, g, moon__div(ctx, g->dy[0], count));
   return done(ctx, g->dx[0]);
 }
