@@ -1,0 +1,75 @@
+/*
+** fast.c: which fast kernel a node gets: a table of candidates per op, of which the first that fits the operands wins. What does not
+** fit any keeps its plain kernel.
+*/
+#include "fast.h"
+
+#include <string.h>
+
+#include "base/alloc.h"
+
+typedef struct candidate {
+  moon_op_id op;
+  bool (*fits)(const moon_fast *f);
+  moon_status (*plan)(const moon_fast *f, moon_choice *c);
+} candidate;
+
+static const candidate candidates[] = {
+    {MOON_OP_matmul, moon__cpu_matmul_fits, moon__cpu_matmul_plan},
+};
+enum { CANDIDATES = sizeof candidates / sizeof *candidates };
+
+static void free_state(moon_runtime *runtime, void *state) { moon__free(runtime, state); }
+
+void *moon__fast_state(const moon_fast *f, moon_choice *c, size_t bytes) {
+  c->state = moon__alloc(f->device->runtime, bytes);
+  c->free_state = free_state;
+  return c->state;
+}
+
+void moon__fast_phase(moon_choice *c, moon_kernel_fn run, int64_t njobs) {
+  c->phase[c->nphases].run = run;
+  c->phase[c->nphases++].njobs = njobs;
+}
+
+void moon__sum_parts(float *y, const float *parts, int64_t n, int64_t count, int64_t lo, int64_t hi) {
+  if (lo >= hi) return;
+  memcpy(y + lo, parts + lo, (size_t)(hi - lo) * sizeof *y);
+  for (int64_t p = 1; p < n; p++) {
+    const float *x = parts + p * count;
+    for (int64_t i = lo; i < hi; i++) y[i] += x[i];
+  }
+}
+
+static void run_nothing(const moon_call *call, int64_t first, int64_t last) { (void)call, (void)first, (void)last; }
+
+static moon_status fail(const moon_fast *f, moon_choice *c, moon_status status) {
+  if (c->state) moon__free(f->device->runtime, c->state);
+  memset(c, 0, sizeof *c);
+  if (status == MOON_EMEMORY) return moon__fail_memory(f->ctx);
+  return moon__fail_node(f->ctx, f->node, status, "its scratch memory is larger than the address space");
+}
+
+moon_status moon__cpu_fast_select(moon_context *ctx, moon_device *device, const moon_node *node, const moon_array *in, int nin,
+                                  const moon_array *out, int nout, moon_choice *choice, bool *found) {
+  moon_fast f = {.ctx = ctx, .device = device, .node = node, .in = in, .out = out, .nin = nin, .nout = nout};
+  *found = false;
+  for (int i = 0; i < CANDIDATES; i++) {
+    if (candidates[i].op != node->op->id) continue;
+    if (!f.isa) f.isa = moon__cpu_isa();
+    if (!candidates[i].fits(&f)) continue;
+    memset(choice, 0, sizeof *choice);
+    moon_status status = candidates[i].plan(&f, choice);
+    if (status != MOON_OK) return fail(&f, choice, status);
+    if (choice->nphases == 0) moon__fast_phase(choice, run_nothing, 0);
+    *found = true;
+    return MOON_OK;
+  }
+  return MOON_OK;
+}
+
+bool moon__cpu_fast_has(moon_device *device, const moon_node *node) {
+  moon_fast f = {.device = device, .node = node};
+  (void)f;
+  return false;
+}

@@ -1,0 +1,31 @@
+/*
+** fast.h: what the files of fast kernels offer to fast.c: for each kernel a predicate that tells whether it fits some operands, and
+** a planner that fills a choice for operands that fit.
+*/
+#ifndef MOON_FAST_H
+#define MOON_FAST_H
+#include "cpu.h"
+#include "isa.h"
+
+/* The operands a kernel is asked for. */
+typedef struct moon_fast {
+  moon_context *ctx;
+  moon_device *device;
+  const moon_node *node;
+  const moon_array *in, *out; /* data is NULL; shapes and strides are final; outputs are dense */
+  int nin, nout;
+  moon_isa isa;
+} moon_fast;
+
+/* Gives the choice a zeroed state, freed with it. NULL: memory is out. */
+void *moon__fast_state(const moon_fast *f, moon_choice *c, size_t bytes);
+/* Appends a phase. */
+void moon__fast_phase(moon_choice *c, moon_kernel_fn run, int64_t njobs);
+/* y[i] = parts[0][i] + parts[1][i] + ..., in order, for i in [lo, hi); parts [n][count]. */
+void moon__sum_parts(float *y, const float *parts, int64_t n, int64_t count, int64_t lo, int64_t hi);
+
+/* Planners give MOON_OK, MOON_EMEMORY, or MOON_ESIZE when scratch memory is larger than the address space; a choice without phases
+** has nothing to compute. */
+bool moon__cpu_matmul_fits(const moon_fast *f);
+moon_status moon__cpu_matmul_plan(const moon_fast *f, moon_choice *c);
+#endif

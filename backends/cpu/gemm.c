@@ -1,0 +1,279 @@
+/*
+** gemm.c: f32 matmul by register tiles: which operands are packed, how the product is cut into jobs. The tiles are in gemm_isa.c.
+** Shape letters: a [m, k], b [k, n], c [m, n], each times a batch.
+**
+** b is packed into panels [n / width][k][width] when it is used often enough to pay for it or its columns do not lie side by side;
+** a only when neither its rows nor its columns are contiguous, or its rows fall onto the same cache sets. Where m n is small and k is
+** long, k is cut too, and the partial products are added up in a last phase, in order.
+*/
+#include "gemm.h"
+
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/size.h"
+#include "fast.h"
+
+typedef struct gemm_plan {
+  const moon_gemm_set *set;
+  int64_t m, n, k, batch;
+  int nbatch;
+  int64_t batch_size[MOON_MAX_DIMS], a_batch[MOON_MAX_DIMS], b_batch[MOON_MAX_DIMS]; /* outermost first */
+  int64_t a_row, a_column, b_row, b_column;
+  bool pack_a, pack_b, dots;
+  moon_gemm_form form;
+  int width, height;
+  int64_t m_block, n_block, k_block, k_segment, m_blocks, n_blocks, segments;
+  int64_t a_packs, b_packs;            /* pack jobs for each operand */
+  int64_t a_matrices, b_matrices;      /* matrices that are packed: 1 or batch */
+  size_t a_packed, b_packed, partial;  /* offsets in scratch */
+  int64_t a_bytes_step, b_bytes_step;  /* floats from one packed matrix to the next */
+} gemm_plan;
+
+/* ---- Tiles over panels ---- */
+
+int moon__gemm_height(int64_t m, int most) {
+  int64_t tiles = moon__ceildiv_i64(m < 1 ? 1 : m, most);
+  return (int)moon__ceildiv_i64(m < 1 ? 1 : m, tiles);
+}
+
+void moon__gemm_panel(const moon_gemm_set *set, moon_gemm_form form, moon_gemm_tile t, int64_t m, int height, int64_t a_tile, int width,
+                      bool padded) {
+  int64_t left = t.columns;
+  while (left > 0) {
+    int w = width;
+    while (w > 1 && (padded ? w / 2 * set->lanes >= left : w * set->lanes > left)) w /= 2;
+    if (w == 1 && !padded && left < set->lanes) w = 0;
+    t.columns = moon__min_i64(left, (w ? w : 1) * set->lanes);
+    moon_gemm_tile row = t;
+    for (int64_t i = 0; i < m; i += height, row.a += a_tile, row.c += height * t.c_step)
+      set->tile[form][w][moon__min_i64(height, m - i)](&row);
+    left -= t.columns;
+    t.b += t.columns;
+    t.c += t.columns;
+  }
+}
+
+/* ---- Phases ---- */
+
+static int64_t batch_offset(const gemm_plan *p, const int64_t *strides, int64_t batch) {
+  int64_t offset = 0;
+  for (int i = p->nbatch - 1; i >= 0; i--) {
+    offset += batch % p->batch_size[i] * strides[i];
+    batch /= p->batch_size[i];
+  }
+  return offset;
+}
+
+static const float *matrix(const moon_array *x) { return (const float *)(const void *)x->data; }
+static int64_t panel_columns(const gemm_plan *p) { return (int64_t)p->width * p->set->lanes; }
+
+static void pack_b_panel(const gemm_plan *p, const moon_call *call, int64_t job) {
+  int64_t wide = panel_columns(p), panels = moon__ceildiv_i64(p->n, wide), which = job / panels, at = job % panels * wide;
+  const float *b = matrix(&call->in[1]) + batch_offset(p, p->b_batch, which) + at * p->b_column;
+  float *out = (float *)(void *)(call->scratch + p->b_packed) + which * p->b_bytes_step + at * p->k;
+  p->set->pack(out, b, p->k, moon__min_i64(wide, p->n - at), p->b_row, p->b_column, wide);
+}
+
+static void pack_a_tile(const gemm_plan *p, const moon_call *call, int64_t job) {
+  int64_t tiles = moon__ceildiv_i64(p->m, p->height), which = job / tiles, at = job % tiles * p->height;
+  const float *a = matrix(&call->in[0]) + batch_offset(p, p->a_batch, which) + at * p->a_row;
+  float *out = (float *)(void *)(call->scratch + p->a_packed) + which * p->a_bytes_step + at * p->k;
+  p->set->pack(out, a, p->k, moon__min_i64(p->height, p->m - at), p->a_column, p->a_row, p->height);
+}
+
+static void run_pack(const moon_call *call, int64_t first, int64_t last) {
+  const gemm_plan *p = call->state;
+  for (int64_t job = first; job < last; job++) {
+    if (job < p->b_packs) pack_b_panel(p, call, job);
+    else pack_a_tile(p, call, job - p->b_packs);
+  }
+}
+
+/* One block of c over [k, k + length). */
+static void multiply(const gemm_plan *p, const moon_call *call, float *c, int64_t batch, int64_t i, int64_t j, int64_t k,
+                     int64_t length, bool add) {
+  int64_t m = moon__min_i64(p->m_block, p->m - i), n = moon__min_i64(p->n_block, p->n - j), wide = panel_columns(p);
+  moon_gemm_tile t = {.c_step = p->n, .nsegments = 1, .length = length, .add = add};
+  int64_t a_tile = p->height * p->a_row;
+  t.a_step = p->form == MOON_GEMM_ROWS ? p->a_row : p->a_column;
+  if (p->pack_a) {
+    t.a = (float *)(void *)(call->scratch + p->a_packed) + (p->a_matrices > 1 ? batch : 0) * p->a_bytes_step + i * p->k + k * p->height;
+    t.a_step = p->height;
+    a_tile = p->height * p->k;
+  } else {
+    t.a = matrix(&call->in[0]) + batch_offset(p, p->a_batch, batch) + i * p->a_row + k * p->a_column;
+  }
+  const float *b = matrix(&call->in[1]) + batch_offset(p, p->b_batch, batch) + k * p->b_row + j * p->b_column;
+  if (p->pack_b)
+    b = (float *)(void *)(call->scratch + p->b_packed) + (p->b_matrices > 1 ? batch : 0) * p->b_bytes_step + j * p->k + k * wide;
+  t.b_step = p->pack_b ? wide : p->b_row;
+  for (int64_t at = 0; at < n; at += wide) {
+    t.b = p->pack_b ? b + at * p->k : b + at;
+    t.c = c + i * p->n + j + at;
+    t.columns = moon__min_i64(wide, n - at);
+    moon__gemm_panel(p->set, p->form, t, m, p->height, a_tile, p->width, p->pack_b);
+  }
+}
+
+static void run_multiply(const moon_call *call, int64_t first, int64_t last) {
+  const gemm_plan *p = call->state;
+  for (int64_t job = first; job < last; job++) {
+    int64_t rest = job, segment = rest % p->segments;
+    rest /= p->segments;
+    int64_t j = rest % p->n_blocks * p->n_block;
+    rest /= p->n_blocks;
+    int64_t i = rest % p->m_blocks * p->m_block, batch = rest / p->m_blocks;
+    int64_t k = segment * p->k_segment, end = moon__min_i64(p->k, k + p->k_segment);
+    float *c = (float *)(void *)call->out[0].data;
+    if (p->segments > 1) c = (float *)(void *)(call->scratch + p->partial) + segment * p->batch * p->m * p->n;
+    c += batch * p->m * p->n;
+    if (p->dots) {
+      const float *a = matrix(&call->in[0]) + batch_offset(p, p->a_batch, batch) + i * p->a_row;
+      const float *b = matrix(&call->in[1]) + batch_offset(p, p->b_batch, batch) + j * p->b_column;
+      p->set->dots(c + i * p->n + j, p->n, a, p->a_row, b, p->b_column, moon__min_i64(p->m_block, p->m - i),
+                   moon__min_i64(p->n_block, p->n - j), p->k);
+      continue;
+    }
+    bool add = false;
+    do { /* once even where k is 0: the product is 0 then */
+      int64_t length = moon__min_i64(p->k_block, end - k);
+      multiply(p, call, c, batch, i, j, k, length, add);
+      k += length;
+      add = true;
+    } while (k < end);
+  }
+}
+
+enum { SUM_BLOCK = 4096 };
+static void run_sum(const moon_call *call, int64_t first, int64_t last) {
+  const gemm_plan *p = call->state;
+  int64_t count = p->batch * p->m * p->n;
+  const float *partial = (const float *)(const void *)(call->scratch + p->partial);
+  moon__sum_parts((float *)(void *)call->out[0].data, partial, p->segments, count, moon__min_i64(count, first * SUM_BLOCK),
+                  moon__min_i64(count, last * SUM_BLOCK));
+}
+
+/* ---- Plan ---- */
+
+static bool read_shapes(gemm_plan *p, const moon_array *a, const moon_array *b) {
+  int nd = a->ndim;
+  if (nd < 2 || b->ndim != nd) return false;
+  p->m = a->shape[nd - 2], p->k = a->shape[nd - 1], p->n = b->shape[nd - 1];
+  p->a_row = a->strides[nd - 2], p->a_column = a->strides[nd - 1];
+  p->b_row = b->strides[nd - 2], p->b_column = b->strides[nd - 1];
+  p->batch = 1;
+  for (int i = nd - 3; i >= 0; i--) { /* one b for the whole batch: its axes are more rows of a, where they lie so */
+    bool inner = p->nbatch == 0;
+    if (inner && b->strides[i] == 0 && (a->strides[i] == p->a_row * p->m || a->shape[i] == 1)) {
+      p->m *= a->shape[i];
+      continue;
+    }
+    p->batch *= a->shape[i];
+    p->batch_size[p->nbatch] = a->shape[i];
+    p->a_batch[p->nbatch] = a->strides[i];
+    p->b_batch[p->nbatch++] = b->strides[i];
+  }
+  for (int i = 0, j = p->nbatch - 1; i < j; i++, j--) {
+    int64_t s = p->batch_size[i], x = p->a_batch[i], y = p->b_batch[i];
+    p->batch_size[i] = p->batch_size[j], p->a_batch[i] = p->a_batch[j], p->b_batch[i] = p->b_batch[j];
+    p->batch_size[j] = s, p->a_batch[j] = x, p->b_batch[j] = y;
+  }
+  return true;
+}
+
+static void choose_tiles(gemm_plan *p) {
+  const moon_gemm_set *set = p->set;
+  int64_t lanes = set->lanes;
+  bool b_rows = p->b_column == 1 || p->n == 1;
+  p->dots = p->m <= 3 && p->a_column == 1 && !b_rows && p->b_row == 1;
+  p->width = p->n <= lanes ? 1 : p->m <= set->rows[4] && p->n > 2 * lanes ? 4 : 2;
+  p->height = moon__gemm_height(p->m, set->rows[p->width]);
+  p->pack_b = !p->dots && (!b_rows || p->m > 6 * set->rows[2]);
+  p->form = p->a_row == 1 && p->a_column != 1 ? MOON_GEMM_COLUMNS : MOON_GEMM_ROWS;
+  bool contiguous = p->a_row == 1 || p->a_column == 1;
+  bool same_sets = p->form == MOON_GEMM_ROWS && p->a_row % 512 == 0 && p->height > 6 && p->n >= 4 * panel_columns(p);
+  p->pack_a = !p->dots && (!contiguous || same_sets);
+  if (p->pack_a) p->form = MOON_GEMM_COLUMNS;
+}
+
+/* About 40 us a job: operations at the speed of the tiles, or bytes of b from memory. */
+static double job_us(const gemm_plan *p, double m, double n, double k) {
+  double rate = p->set->lanes == 16 ? 200e3 : p->set->lanes == 8 ? 100e3 : 20e3;
+  double flops = 2.0 * m * n * k / rate, bytes = 4.0 * n * k / 40e3;
+  return flops > bytes ? flops : bytes;
+}
+
+static void choose_blocks(gemm_plan *p) {
+  int64_t wide = panel_columns(p);
+  bool stream = !p->pack_b && p->m <= p->set->rows[4]; /* b passes by once, row after row */
+  p->k_block = stream ? 16 : 384;
+  if (p->k <= 512 && !(stream && p->n > 2048)) p->k_block = p->k;
+  if (p->dots) p->k_block = p->k;
+  if (p->k_block < 1) p->k_block = 1;
+  p->n_block = stream ? 16 * wide : 4 * wide;
+  p->n_block = moon__min_i64(p->n_block, moon__ceildiv_i64(p->n, wide) * wide);
+  p->m_block = p->height;
+  while (p->m_block < p->m && job_us(p, (double)(2 * p->m_block), (double)p->n_block, (double)p->k) < 40) p->m_block *= 2;
+  while (p->n_block > wide && job_us(p, (double)p->m_block, (double)p->n_block, (double)p->k) > 60)
+    p->n_block = moon__ceildiv_i64(p->n_block / 2, wide) * wide;
+  p->m_blocks = moon__ceildiv_i64(p->m, p->m_block);
+  p->n_blocks = moon__ceildiv_i64(p->n, p->n_block);
+  double us = job_us(p, (double)p->m_block, (double)p->n_block, (double)p->k);
+  p->segments = 1;
+  if (us > 80 && p->batch * p->m_blocks * p->n_blocks < 64 && !p->dots)
+    p->segments = moon__min_i64((int64_t)(us / 40), moon__ceildiv_i64(p->k, 2 * p->k_block));
+  if (p->segments < 1) p->segments = 1;
+  p->k_segment = moon__ceildiv_i64(moon__ceildiv_i64(p->k, p->segments), p->k_block) * p->k_block;
+  if (p->k_segment < 1) p->k_segment = 1;
+  p->segments = moon__max_i64(1, moon__ceildiv_i64(p->k, p->k_segment));
+}
+
+/* Adds count * each floats to the scratch memory. */
+static bool take(size_t *scratch, size_t *at, int64_t count, int64_t each) {
+  int64_t floats, bytes;
+  *at = *scratch;
+  if (!moon__mul_i64(count, each, &floats) || !moon__mul_i64(floats, 4, &bytes)) return false;
+  size_t whole;
+  return moon__align_size((size_t)bytes, 64, &whole) && moon__add_size(*scratch, whole, scratch);
+}
+
+static bool lay_out(gemm_plan *p, moon_choice *c) {
+  bool a_varies = false, b_varies = false;
+  for (int i = 0; i < p->nbatch; i++) {
+    a_varies |= p->a_batch[i] != 0;
+    b_varies |= p->b_batch[i] != 0;
+  }
+  p->a_matrices = a_varies ? p->batch : 1;
+  p->b_matrices = b_varies ? p->batch : 1;
+  int64_t wide = panel_columns(p), panels = moon__ceildiv_i64(p->n, wide), tiles = moon__ceildiv_i64(p->m, p->height);
+  if (!moon__mul_i64(panels * wide, p->k, &p->b_bytes_step) || !moon__mul_i64(tiles * p->height, p->k, &p->a_bytes_step)) return false;
+  if (p->pack_b) p->b_packs = p->b_matrices * panels;
+  if (p->pack_a) p->a_packs = p->a_matrices * tiles;
+  if (p->pack_b && !take(&c->scratch_bytes, &p->b_packed, p->b_matrices, p->b_bytes_step)) return false;
+  if (p->pack_a && !take(&c->scratch_bytes, &p->a_packed, p->a_matrices, p->a_bytes_step)) return false;
+  if (p->segments > 1 && !take(&c->scratch_bytes, &p->partial, p->segments, p->batch * p->m * p->n)) return false;
+  return true;
+}
+
+bool moon__cpu_matmul_fits(const moon_fast *f) {
+  gemm_plan p = {0};
+  return f->in[0].dtype == MOON_DTYPE_f32 && f->out[0].dtype == MOON_DTYPE_f32 && read_shapes(&p, &f->in[0], &f->in[1]);
+}
+
+moon_status moon__cpu_matmul_plan(const moon_fast *f, moon_choice *c) {
+  gemm_plan *p = moon__fast_state(f, c, sizeof *p);
+  if (!p) return MOON_EMEMORY;
+  p->set = MOON_ISA_PICK(f->isa, moon__gemm_set);
+  read_shapes(p, &f->in[0], &f->in[1]);
+  c->kernel = MOON_ISA_TEXT(f->isa, "cpu_matmul_f32");
+  if (p->m == 0 || p->n == 0 || p->batch == 0) return MOON_OK; /* no phases: nothing to compute */
+  choose_tiles(p);
+  choose_blocks(p);
+  if (!lay_out(p, c)) return MOON_ESIZE;
+  if (p->a_packs + p->b_packs > 0) moon__fast_phase(c, run_pack, p->a_packs + p->b_packs);
+  moon__fast_phase(c, run_multiply, p->batch * p->m_blocks * p->n_blocks * p->segments);
+  if (p->segments > 1) moon__fast_phase(c, run_sum, moon__ceildiv_i64(p->batch * p->m * p->n, SUM_BLOCK));
+  c->why = p->dots ? "few rows: dots" : p->pack_b ? "packed b" : "b as it lies";
+  return MOON_OK;
+}
