@@ -3,6 +3,7 @@
 ** is verified whole before anything of it is used: names once, dtype and shape and bytes agree, no gaps, no overlaps. Names and
 ** texts in memory are in file.c.
 */
+#include <stdio.h>
 #include <string.h>
 
 #include "base/alloc.h"
@@ -220,12 +221,14 @@ static moon_status make_tensors(decoder *d, const char *data) {
   moon_context *ctx = d->json.ctx;
   for (int i = 0; i < d->n; i++) {
     const entry *e = &d->entries[i];
+    char who[512]; /* longer names are cut in messages only */
     moon_tensor *t;
     moon_status status;
     if (moon__file_position(d->file, e->name) >= 0) {
       return moon__fail(ctx, MOON_EFORMAT, "%s: tensor '%s' is there twice", d->json.who, e->name);
     }
-    t = moon__wire_tensor(ctx, d->json.who, e->wire, false, e->ndim, e->shape, data + e->offsets[0]);
+    snprintf(who, sizeof who, "%s: tensor '%s'", d->json.who, e->name);
+    t = moon__wire_tensor(ctx, who, e->wire, false, e->ndim, e->shape, data + e->offsets[0]);
     if (!t) return moon_error_status(ctx);
     status = moon_file_put(ctx, d->file, e->name, t);
     moon_tensor_release(t);
