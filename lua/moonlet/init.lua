@@ -1,0 +1,363 @@
+--- Moonlet: `local ml = require "moonlet"`.
+-- Here: what a script sees first: ops, making tensors, symbols and variables, functions, modes. Each other part is a module that is
+-- loaded when it is first named. Invariant: requiring this does no work beyond a few small files.
+-- @module moonlet
+-- @usage
+-- local ml = require "moonlet"
+-- local nn = ml.nn
+-- local model = ml.Sequential { nn.Dense { 32, activation = "relu" }, nn.Dense { 10 } }
+
+local core = require "moonlet.core"
+local util = require "moonlet.util"
+
+local ml = {}
+
+--- The library's version, such as "0.1.0".
+ml.version = core.version
+
+-- ---- Parts that are loaded when they are first named ----
+
+local PARTS = {
+  Model = "moonlet.model",
+  Sequential = "moonlet.sequential",
+  activations = "moonlet.activations",
+  callbacks = "moonlet.callbacks",
+  data = "moonlet.data",
+  initializers = "moonlet.initializers",
+  losses = "moonlet.losses",
+  metrics = "moonlet.metrics",
+  nn = "moonlet.nn",
+  optim = "moonlet.optim",
+  plot = "moonlet.plot",
+  progress = "moonlet.progress",
+  show = "moonlet.show",
+  testing = "moonlet.testing",
+}
+
+-- ---- Ops ----
+
+local ops -- set of names, made when first needed
+
+local function is_op(name)
+  if not ops then
+    ops = {}
+    for _, op in ipairs(core.ops()) do ops[op.name] = true end
+  end
+  return ops[name] == true
+end
+
+--- Calls an op by its name.
+-- @usage ml.op("tanh", x)
+-- @tparam string name
+-- @param ... what the op takes
+function ml.op(name, ...)
+  if type(name) ~= "string" or not is_op(name) or not core[name] then
+    core.fail("ml.op: unknown op %s", util.describe(name))
+  end
+  return core[name](...)
+end
+
+--- Descriptions of all ops: name, inputs, attributes, doc.
+-- @treturn table
+function ml.ops()
+  return core.ops()
+end
+
+-- ---- Making tensors ----
+
+--- A tensor of numbers: a number or nested tables of numbers or booleans.
+-- @function tensor
+-- @usage ml.tensor { { 1, 2 }, { 3, 4 } }
+-- @tparam table|number values
+-- @tparam[opt="f32"] string dtype
+-- @treturn Tensor
+ml.tensor = core.tensor
+
+-- A shape as a table: a single number is rank 1.
+local function shape_of(who, shape)
+  if type(shape) == "number" then return { shape } end
+  if type(shape) == "table" then return shape end
+  return core.fail("%s: the shape must be a table of sizes, got %s", who, util.describe(shape))
+end
+
+local function dtype_of(who, dtype)
+  if type(dtype) == "table" then dtype = util.options(who, { { "dtype", "dtype" } }, dtype).dtype end
+  return dtype or "f32"
+end
+
+--- Zeros.
+-- @tparam table shape
+-- @tparam[opt="f32"] string dtype
+-- @treturn Tensor
+function ml.zeros(shape, dtype)
+  return core.zeros(shape_of("ml.zeros", shape), dtype_of("ml.zeros", dtype))
+end
+
+--- Ones.
+-- @tparam table shape
+-- @tparam[opt="f32"] string dtype
+-- @treturn Tensor
+function ml.ones(shape, dtype)
+  return core.ones(shape_of("ml.ones", shape), dtype_of("ml.ones", dtype))
+end
+
+--- One number everywhere.
+-- @tparam table shape
+-- @tparam number value
+-- @tparam[opt="f32"] string dtype
+-- @treturn Tensor
+function ml.full(shape, value, dtype)
+  return core.full(shape_of("ml.full", shape), value, dtype_of("ml.full", dtype))
+end
+
+--- Zeros of the shape and dtype of x.
+-- @treturn Tensor
+function ml.zeros_like(x)
+  return core.zeros(x.shape, x.dtype)
+end
+
+--- Ones of the shape and dtype of x.
+-- @treturn Tensor
+function ml.ones_like(x)
+  return core.ones(x.shape, x.dtype)
+end
+
+--- Numbers from start (included) to stop (not included). `arange(n)` counts from 0.
+-- @tparam number start
+-- @tparam[opt] number stop
+-- @tparam[opt=1] number step
+-- @tparam[opt="f32"] string dtype
+-- @treturn Tensor
+function ml.arange(start, stop, step, dtype)
+  if type(stop) == "string" then stop, dtype = nil, stop end
+  if type(step) == "string" then step, dtype = nil, step end
+  if stop == nil then start, stop = 0, start end
+  return core.arange({ start = start, stop = stop, step = step or 1, dtype = dtype_of("ml.arange", dtype) })
+end
+
+-- ---- Random numbers ----
+
+--- Sets the seed; everything random that follows depends on it alone.
+-- @tparam integer n
+function ml.seed(n)
+  core.seed(n)
+  require("moonlet.random").reset()
+end
+
+--- Numbers of the standard normal distribution.
+-- @usage local w = ml.variable(0.1 * ml.randn { 5, 1 })
+-- @tparam table shape
+-- @tparam[opt="f32"] string dtype
+-- @treturn Tensor
+function ml.randn(shape, dtype)
+  return core.normal({ shape = shape_of("ml.randn", shape), dtype = dtype_of("ml.randn", dtype) })
+end
+
+--- Numbers of a normal distribution.
+-- @tparam table shape
+-- @tparam[opt=0] number mean
+-- @tparam[opt=1] number std
+-- @tparam[opt="f32"] string dtype
+-- @treturn Tensor
+function ml.normal(shape, mean, std, dtype)
+  shape, dtype = shape_of("ml.normal", shape), dtype_of("ml.normal", dtype)
+  return core.normal({ shape = shape, mean = mean or 0, std = std or 1, dtype = dtype })
+end
+
+--- Numbers drawn evenly from [lo, hi).
+-- @tparam table shape
+-- @tparam[opt=0] number lo
+-- @tparam[opt=1] number hi
+-- @tparam[opt="f32"] string dtype
+-- @treturn Tensor
+function ml.uniform(shape, lo, hi, dtype)
+  shape, dtype = shape_of("ml.uniform", shape), dtype_of("ml.uniform", dtype)
+  return core.uniform({ shape = shape, lo = lo or 0, hi = hi or 1, dtype = dtype })
+end
+
+--- `uniform` from 0 to 1.
+-- @tparam table shape
+-- @tparam[opt="f32"] string dtype
+-- @treturn Tensor
+function ml.rand(shape, dtype)
+  return ml.uniform(shape, 0, 1, dtype)
+end
+
+-- ---- Symbols and variables ----
+
+--- A symbolic tensor that a model is called with; see `moonlet.input`.
+-- @usage local image = ml.input { nil, 28, 28, 1, name = "image" }
+-- @tparam table given sizes, batch first; nil is unknown; `name`, `dtype`
+-- @treturn Symbol
+function ml.input(given)
+  return require("moonlet.input").new(given)
+end
+
+--- A named size that is known when data comes. Dims of one name are equal.
+-- @function dim
+-- @tparam string name
+-- @treturn Dim
+ml.dim = core.dim
+
+local VARIABLE_ROWS = { { "name", "name" }, { "trainable", "boolean", default = true }, { "dtype", "dtype" } }
+local variables_made = 0
+
+local function initial_tensor(value, dtype)
+  local kind = core.kind(value)
+  if kind == "symbol" then
+    value = require("moonlet.random").evaluate(value)
+  elseif kind == "variable" then
+    value = value:read()
+  elseif kind ~= "tensor" then
+    value = core.tensor(value, dtype)
+  end
+  if dtype and value.dtype ~= dtype then value = core.cast(value, dtype) end
+  return value
+end
+
+--- State that lives between runs. Inside `ml.fn` it is made the first time only.
+-- @usage local w = ml.variable(ml.randn { 5, 1 }, { name = "w" })
+-- @param value a Tensor, a number, or a table of numbers: what it begins with
+-- @tparam[opt] table opts `name`, `trainable` (default true), `dtype`
+-- @treturn Variable
+function ml.variable(value, opts)
+  if value == nil then core.fail("ml.variable: what it begins with is missing") end
+  if type(opts) == "string" then opts = { name = opts } end
+  local settings = util.options("ml.variable", VARIABLE_ROWS, opts)
+  local trace = require "moonlet.trace"
+  return trace.once(function(before)
+    if before then
+      if util.is_array(value) then return trace.check_same(before, settings.dtype or value.dtype, value.shape) end
+      return before
+    end
+    variables_made = variables_made + 1
+    local name = settings.name or "variable_" .. variables_made
+    return core.variable(initial_tensor(value, settings.dtype), name, settings.trainable)
+  end)
+end
+
+-- ---- Functions ----
+
+--- A function that is traced once for each signature of its arguments, and compiled; see `moonlet.fn`.
+-- @usage local step = ml.fn(function(x, y) ... end)
+-- @tparam function f
+-- @tparam[opt] table opts `static` (positions of number arguments that are part of the signature), `name`, `training` (default
+--   false), `limit` (more signatures are an error), `keep` (signatures kept, 64)
+-- @treturn Function
+function ml.fn(f, opts)
+  return require("moonlet.fn")(f, opts)
+end
+
+--- Gradients of a number with respect to symbols or variables; inside `ml.fn`.
+-- @usage local dw, db = ml.grad(loss, w), ml.grad(loss, b)
+-- local grads = ml.grad(loss, { w, b })
+-- @tparam Symbol loss rank 0
+-- @tparam Variable|Symbol|table wrt one, or a table of them
+-- @return one Symbol, or a table with the keys of `wrt`; zeros where the loss does not use an entry
+function ml.grad(loss, wrt)
+  if core.kind(loss) == "tensor" then
+    core.fail("ml.grad: the loss is a Tensor, which does not know how it was made; compute it inside ml.fn")
+  end
+  if core.kind(loss) ~= "symbol" then core.fail("ml.grad: the loss must be a symbol, got %s", util.describe(loss)) end
+  if util.is_array(wrt) then
+    if core.kind(wrt) == "tensor" then
+      core.fail("ml.grad: gradients are taken with respect to arguments of ml.fn or variables, got %s", util.describe(wrt))
+    end
+    return core.gradients(loss, { wrt })[1]
+  end
+  if type(wrt) ~= "table" then
+    core.fail("ml.grad: the second argument must be a variable, a symbol or a table of them, got %s", util.describe(wrt))
+  end
+  return util.unflatten(wrt, core.gradients(loss, util.flatten(wrt)))
+end
+
+--- A function with a gradient of its own.
+-- @usage local clipped = ml.custom_gradient(function(x) return x * 1 end, function(x, y, dy) return ml.clip(dy, -1, 1) end)
+-- @tparam function f tensors to a tensor, or several
+-- @tparam function grad_f its inputs, then its results, then their gradients; returns a gradient for each input
+-- @treturn function
+function ml.custom_gradient(f, grad_f)
+  util.check("ml.custom_gradient", { "the first argument", "function" }, f)
+  util.check("ml.custom_gradient", { "the second argument", "function" }, grad_f)
+  return function(...) return core.call_custom(f, grad_f, { ... }) end
+end
+
+--- One of two functions, chosen when it runs: `ml.cond(p, f, g)` or `ml.cond(p, f, g, inputs)`.
+-- @function cond
+-- @param p rank 0
+-- @tparam function f
+-- @tparam function g gives results of the same shapes
+-- @tparam[opt] table inputs handed to the function
+ml.cond = core.cond
+
+--- Repeats `carry, y = f(carry, x)` along axis 1 of xs.
+-- @function scan
+-- @usage local total, sums = ml.scan(function(c, x) return c + x, c + x end, ml.zeros {}, xs)
+-- @tparam function f
+-- @param init the first carry: a tensor or a table of tensors
+-- @param xs a tensor, a table of tensors, or nil with `length`
+-- @tparam[opt] table opts `length`, `reverse`
+-- @return the last carry
+-- @return the ys, joined along a new axis 1
+ml.scan = core.scan
+
+--- Repeats `carry = body(carry)` while `condition(carry)` is true.
+-- @function while_loop
+-- @tparam function condition
+-- @tparam function body
+-- @param init the first carry
+-- @return the last carry
+ml.while_loop = core.while_loop
+
+-- ---- Modes and devices ----
+
+local eager = false
+
+--- Switches eager mode on or off: each op computes when it is built, so that `print` shows numbers inside `ml.fn` and layers.
+-- @tparam[opt=true] boolean on
+function ml.eager(on)
+  if on == nil then on = true end
+  util.check("ml.eager", { "the argument", "boolean" }, on)
+  if on and not eager then core.eager_push() end
+  if not on and eager then core.eager_pop() end
+  eager = on
+end
+
+--- The device that later compiles use; with a word, sets it.
+-- @function device
+-- @tparam[opt] string word "cpu", ...
+-- @treturn string its name
+ml.device = core.device
+
+--- All devices: list of `{ name =, backend = }`.
+-- @function devices
+ml.devices = core.devices
+
+--- Memory that the library holds: `live_bytes`, `live_blocks`, `peak_bytes`, `calls`.
+-- @function memory
+ml.memory = core.memory
+
+-- ---- Files ----
+
+--- Reads a model that `model:save` wrote.
+-- @usage local model = ml.load "digits.moon"
+-- @tparam string path
+-- @treturn Model
+function ml.load(path)
+  return require("moonlet.serialize").load(path)
+end
+
+return setmetatable(ml, {
+  __index = function(t, name)
+    local value
+    if PARTS[name] then
+      value = require(PARTS[name])
+    elseif type(name) == "string" and is_op(name) then
+      value = core[name]
+    elseif name == "einsum" then
+      value = core.einsum
+    end
+    if value ~= nil then rawset(t, name, value) end
+    return value
+  end,
+})
