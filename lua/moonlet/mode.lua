@@ -1,0 +1,52 @@
+--- Which side of `mode(train, infer)` the layers being called take.
+-- Here: the one dynamic setting, changed for the length of a call. Invariant: it is back at its old value when the call ends,
+-- also by an error. nil means both sides: a `mode` node, chosen when the graph is compiled.
+-- @module moonlet.mode
+
+local core = require "moonlet.core"
+
+local mode = {}
+
+local forced -- true, false or nil (both)
+
+local function restore(saved, ok, ...)
+  forced = saved
+  if not ok then error((...), 0) end
+  return ...
+end
+
+--- Calls f(...) with the setting `training` (true, false, or nil for both).
+function mode.with(training, f, ...)
+  local saved = forced
+  forced = training
+  return restore(saved, pcall(f, ...))
+end
+
+--- The setting: true, false or nil.
+function mode.get()
+  return forced
+end
+
+--- Sets it and returns what it was; who calls this puts the old value back.
+function mode.set(training)
+  local saved = forced
+  forced = training
+  return saved
+end
+
+--- The setting for a call on x: numbers (Tensors, or anything in eager mode) cannot wait for a compiler, so nil becomes false.
+function mode.of(x)
+  if forced ~= nil then return forced end
+  if core.kind(x) ~= "symbol" or core.is_eager() then return false end
+  return nil
+end
+
+--- What `train()` or `infer()` gives for a call on x, or a node that holds both.
+function mode.choose(x, train, infer)
+  local training = mode.of(x)
+  if training == true then return train() end
+  if training == false then return infer() end
+  return core.mode(train(), infer())
+end
+
+return mode

@@ -1,0 +1,19 @@
+--- An activation as a layer.
+-- Here: `nn.Activation`; the functions are in `moonlet.activations`.
+-- @classmod moonlet.nn.activation
+
+local Layer = require "moonlet.nn.layer"
+
+--- Applies an activation to each element.
+--
+-- Input shape: any.
+-- Output shape: that of the input.
+-- @tparam string|function activation may be given without a name
+-- @usage local h = nn.Activation { "relu" } (x)
+local Activation = Layer:extend("Activation", { { "activation", "activation", at = 1, required = true } })
+
+function Activation:call(x)
+  return self.activation(x)
+end
+
+return Activation

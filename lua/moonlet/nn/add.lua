@@ -1,0 +1,12 @@
+--- Sum of several inputs.
+-- Here: `nn.Add`; the work is in `merge`.
+-- @classmod moonlet.nn.add
+
+local Merge = require "moonlet.nn.merge"
+
+--- Adds its inputs.
+--
+-- Input shape: a table of tensors whose shapes broadcast.
+-- Output shape: the broadcast one.
+-- @usage local h = nn.Add {} { a, b }
+return Merge:define("Add", function(a, b) return a + b end)

@@ -1,0 +1,50 @@
+--- Convolution that keeps channels apart.
+-- Here: `nn.DepthwiseConv2D`; arguments and the call are those of `convolution`.
+-- @classmod moonlet.nn.depthwise_conv2d
+
+local Convolution = require "moonlet.nn.convolution"
+local core = require "moonlet.core"
+
+--- Each input channel has `depth_multiplier` filters of its own.
+--
+-- Input shape: `(batch, height, width, c)`; with `data_format = "channels_first"` the channels are axis 2.
+-- Output shape: `(batch, new height, new width, c * depth_multiplier)`.
+-- Weights: `kernel` (kh, kw, c, depth_multiplier), `bias` (c * depth_multiplier).
+-- @tparam integer|table kernel_size may be given without a name
+-- @tparam[opt=1] integer|table strides
+-- @tparam[opt="valid"] string padding `"valid"` or `"same"`
+-- @tparam[opt=1] integer depth_multiplier
+-- @tparam[opt="channels_last"] string data_format
+-- @tparam[opt=1] integer|table dilation_rate
+-- @tparam[opt] string|function activation
+-- @tparam[opt=true] boolean use_bias
+-- @tparam[opt="glorot_uniform"] string|function depthwise_initializer
+-- @tparam[opt="zeros"] string|function bias_initializer
+-- @usage local h = nn.DepthwiseConv2D { 3, padding = "same" } (x)
+local rows = Convolution.common_rows(2, {
+  { "depth_multiplier", "count", default = 1 },
+  { "depthwise_initializer", "initializer", default = "glorot_uniform" },
+})
+for _, row in ipairs(rows) do
+  if row[1] == "kernel_size" then row.at = 1 end
+end
+local DepthwiseConv2D = Convolution:extend("DepthwiseConv2D", rows)
+DepthwiseConv2D.rank = 2
+
+function DepthwiseConv2D:kernel_shape(c)
+  self.kernel_initializer = self.depthwise_initializer
+  return { self.kernel_size[1], self.kernel_size[2], c, self.depth_multiplier }
+end
+
+function DepthwiseConv2D:output_channels()
+  return self.in_channels * self.depth_multiplier
+end
+
+function DepthwiseConv2D:convolve(x)
+  local kernel = core.reshape(self.kernel, { self.kernel_size[1], self.kernel_size[2], 1, self:output_channels() })
+  return core.conv(x, kernel, {
+    strides = self.strides, padding = self.padding, dilation = self.dilation_rate, groups = self.in_channels,
+  })
+end
+
+return DepthwiseConv2D
