@@ -1,0 +1,400 @@
+--- Models as files, and back.
+-- Here: what is written where, and how a model is made of a file. Bytes are the business of the core's formats. Invariant: a file
+-- is checked whole before anything of the live model changes; nothing in a file is run.
+-- @module moonlet.serialize
+
+local Layer = require "moonlet.nn.layer"
+local Network = require "moonlet.network"
+local core = require "moonlet.core"
+local util = require "moonlet.util"
+
+local serialize = {}
+
+-- ---- The text "moonlet.config": lines of key=value; in values, \ stands as \\ and a new line as \n ----
+
+local function escape(value)
+  return (tostring(value):gsub("\\", "\\\\"):gsub("\n", "\\n"))
+end
+
+local function unescape(text)
+  return (text:gsub("\\(.)", function(c) return c == "n" and "\n" or c end))
+end
+
+local function put(lines, key, value)
+  lines[#lines + 1] = key .. "=" .. escape(value)
+end
+
+-- Values by key, each a list in the order of the file.
+local function parse_config(text)
+  local values = {}
+  for line in text:gmatch("[^\n]+") do
+    local key, value = line:match("^([^=]+)=(.*)$")
+    if key then
+      values[key] = values[key] or {}
+      table.insert(values[key], unescape(value))
+    end
+  end
+  return values
+end
+
+local function first(values, key)
+  return values[key] and values[key][1]
+end
+
+-- ---- What config says about a model ----
+
+local function put_layers(lines, network, prefix)
+  for _, child in ipairs(network:children()) do
+    local layer = child.layer
+    local shape = child.shape or layer.output_shape
+    local sizes = { "?" }
+    for i = 2, shape and #shape or 0 do sizes[i] = tostring(shape[i]) end
+    put(lines, "layer", table.concat({ getmetatable(layer).class_name, layer.trainable == false and "0" or "1",
+      shape and table.concat(sizes, ",") or "", prefix .. layer.name }, "|"))
+    put_layers(lines, layer, prefix .. layer.name .. "/")
+  end
+end
+
+local function put_structure(lines, key, structure)
+  util.map(structure, function(leaf, path)
+    put(lines, key, path)
+    return leaf
+  end)
+end
+
+local SIMPLE = { number = true, string = true, boolean = true }
+
+local function put_optimizer(lines, optimizer)
+  put(lines, "optimizer", getmetatable(optimizer).class_name)
+  for _, key in ipairs(util.sorted_keys(optimizer.settings)) do
+    local value = optimizer.settings[key]
+    if SIMPLE[type(value)] and key ~= "lr" and key ~= "learning_rate" then
+      put(lines, "optimizer." .. key, type(value) .. ":" .. (type(value) == "number" and string.format("%.17g", value)
+        or tostring(value)))
+    end
+  end
+  for _, word in ipairs(optimizer.settings.exclude_from_weight_decay or {}) do
+    put(lines, "optimizer.exclude_from_weight_decay", word)
+  end
+end
+
+-- Loss and metrics are kept when they were given by name for a model with one output.
+local function put_compiled(lines, compiled)
+  local given = compiled.given
+  put_optimizer(lines, compiled.optimizer)
+  if type(given.loss) == "string" then put(lines, "loss", given.loss) end
+  for _, key in ipairs({ "metrics", "weighted_metrics" }) do
+    for i = 1, #given[key] do
+      if type(given[key][i]) == "string" then put(lines, key, given[key][i]) end
+    end
+  end
+end
+
+local function config_of(model, entry)
+  local lines = {}
+  put(lines, "class", getmetatable(model).class_name)
+  put(lines, "name", model.name)
+  put_structure(lines, "input", entry.like)
+  put_structure(lines, "output", entry.outputs)
+  for _, name in ipairs(entry.names) do put(lines, "output_name", name) end
+  put_layers(lines, model, "")
+  model:each_weight(function(variable)
+    put(lines, "weight", (variable.trainable and "1" or "0") .. "|" .. variable.name)
+  end)
+  if model.net.compiled then put_compiled(lines, model.net.compiled) end
+  return table.concat(lines, "\n") .. "\n"
+end
+
+-- ---- Saving ----
+
+-- Collects tensors by name; two different variables of one name are an error.
+local function collector(model)
+  local list, seen = {}, {}
+  return list, function(variable)
+    local before = seen[variable.name]
+    if before ~= nil then
+      if before ~= variable then model:fail("save: two variables are called '%s'", variable.name) end
+      return
+    end
+    seen[variable.name] = variable
+    list[#list + 1] = { variable.name, variable:read() }
+  end
+end
+
+local SAVE = { { "training", "boolean", default = false } }
+
+local function check_path(model, method, path)
+  if type(path) ~= "string" or path == "" then
+    model:fail("%s: the path must be a string, got %s", method, util.describe(path))
+  end
+end
+
+--- See `Network:save`.
+function serialize.save(model, path, opts)
+  check_path(model, "save", path)
+  opts = util.options(model:who() .. ": save", SAVE, opts)
+  model:name_layers()
+  local entry, compiled = model:main_entry(), model.net.compiled
+  local list, add = collector(model)
+  for _, variable in ipairs(model.variables) do add(variable) end
+  if compiled then
+    for _, variable in ipairs(compiled.optimizer:variables()) do add(variable) end
+  end
+  local graphs = { entry.graph }
+  if opts.training then
+    if not compiled or not compiled.last_train then
+      model:fail("save: training = true needs a step of training: call fit or train_on_batch before")
+    end
+    graphs[2] = compiled.last_train.graph
+    for _, variable in ipairs(graphs[2]:variables()) do add(variable) end
+  end
+  for _, variable in ipairs(entry.graph:variables()) do add(variable) end
+  local graph_texts, constants = core.graph_texts(graphs)
+  for i, tensor in ipairs(constants) do list[#list + 1] = { "constant/" .. i, tensor } end
+  local texts = {
+    ["moonlet.version"] = core.version, ["moonlet.graph.predict"] = graph_texts[1], ["moonlet.graph.train"] = graph_texts[2],
+    ["moonlet.step"] = string.format("%.0f", model.net.step), ["moonlet.seed"] = string.format("%.0f", core.seed_get()),
+    ["moonlet.config"] = config_of(model, entry),
+  }
+  core.file_save(path, list, texts)
+end
+
+--- See `Network:save_weights`.
+function serialize.save_weights(model, path)
+  check_path(model, "save_weights", path)
+  model:name_layers()
+  if #model.variables == 0 then model:fail("save_weights: has no weights yet: call it on data once, or fit it") end
+  local list, add = collector(model)
+  for _, variable in ipairs(model.variables) do add(variable) end
+  core.file_save(path, list, {})
+end
+
+-- ---- Loading weights ----
+
+local function is_weight(name)
+  return not (name:find("^optimizer/") or name:find("^metrics/") or name:find("^constant/"))
+end
+
+local function shorten(names)
+  if #names > 6 then
+    local n = #names - 5
+    names = { names[1], names[2], names[3], names[4], names[5], string.format("and %d more", n) }
+  end
+  return table.concat(names, ", ")
+end
+
+local function check_weights(model, path, file)
+  local missing, wanted, extra = {}, {}, {}
+  for _, variable in ipairs(model.variables) do
+    local tensor = file.tensors[variable.name]
+    wanted[variable.name] = true
+    if not tensor then
+      missing[#missing + 1] = variable.name
+    else
+      local have, want = util.shape_text(tensor.shape), util.shape_text(variable.shape)
+      if have ~= want then
+        model:fail("load_weights: '%s' has shape %s in '%s', expected %s", variable.name, have, path, want)
+      end
+    end
+  end
+  for _, name in ipairs(file.names) do
+    if is_weight(name) and not wanted[name] then extra[#extra + 1] = name end
+  end
+  if #missing > 0 then
+    model:fail("load_weights: '%s' has no %s%s", path, shorten(missing), #extra > 0 and "; it has " .. shorten(extra) or "")
+  end
+  if #extra > 0 then model:fail("load_weights: '%s' has weights that the model lacks: %s", path, shorten(extra)) end
+end
+
+--- See `Network:load_weights`.
+function serialize.load_weights(model, path)
+  check_path(model, "load_weights", path)
+  model:name_layers()
+  if #model.variables == 0 then model:fail("load_weights: has no weights yet: call it on data once, or fit it") end
+  local file = core.file_load(path)
+  check_weights(model, path, file)
+  for _, variable in ipairs(model.variables) do variable:write(file.tensors[variable.name]) end
+end
+
+-- ---- Models made of files ----
+
+local LoadedLayer = util.class("LoadedLayer", Layer)
+
+function LoadedLayer:children()
+  return self.inner
+end
+
+local function new_loaded_layer(class_name, name, trainable, sizes)
+  local layer = setmetatable({}, util.class(class_name, LoadedLayer))
+  layer.name, layer.weights, layer.inner, layer.trainable, layer.built = name, {}, {}, trainable, true
+  if sizes ~= "" then
+    local shape = {}
+    for size in sizes:gmatch("[^,]+") do shape[#shape + 1] = tonumber(size) or size end
+    layer.output_shape = shape
+  end
+  return layer
+end
+
+function LoadedLayer:call()
+  return self:fail("belongs to a loaded model; call the model, not its layers")
+end
+
+local LoadedModel = util.class("Model", require "moonlet.model")
+
+function LoadedModel:children()
+  return self.net.children
+end
+
+-- Reads "moonlet.version" as a number that compares.
+local function version_number(text)
+  local a, b, c = tostring(text):match("^(%d+)%.(%d+)%.(%d+)$")
+  return a and tonumber(a) * 1e10 + tonumber(b) * 1e5 + tonumber(c)
+end
+
+local function check_version(path, texts)
+  local theirs = texts["moonlet.version"]
+  if not theirs or not texts["moonlet.graph.predict"] then
+    core.fail("ml.load: '%s' is not a saved model: it has no graph", path)
+  end
+  if not version_number(theirs) then core.fail("ml.load: '%s': '%s' is not a version", path, theirs) end
+  if version_number(theirs) > version_number(core.version) then
+    core.fail("ml.load: '%s' was saved by Moonlet %s, this is the older %s", path, theirs, core.version)
+  end
+end
+
+-- The structure whose leaves stand at paths such as "" or "/1" or "/image", filled from a list.
+local function structure_of(paths, list)
+  if #paths == 0 or paths[1] == "" then return list[1] end
+  local structure = {}
+  for i, path in ipairs(paths) do
+    local at, keys = structure, {}
+    for key in path:gmatch("[^/]+") do keys[#keys + 1] = tonumber(key) or key end
+    for k = 1, #keys - 1 do
+      at[keys[k]] = at[keys[k]] or {}
+      at = at[keys[k]]
+    end
+    at[keys[#keys]] = list[i]
+  end
+  return structure
+end
+
+local function make_layers(model, values, variables)
+  local by_path = {}
+  model.net.children = {}
+  for _, line in ipairs(values.layer or {}) do
+    local class_name, trainable, sizes, path = line:match("^([^|]*)|([^|]*)|([^|]*)|(.+)$")
+    if path then
+      local parent, name = path:match("^(.*)/([^/]+)$")
+      local layer = new_loaded_layer(class_name, name or path, trainable == "1", sizes)
+      local around = parent and by_path[parent]
+      table.insert(around and around.inner or model.net.children, { name = layer.name, layer = layer })
+      by_path[path] = layer
+    end
+  end
+  for _, variable in ipairs(variables) do
+    local prefix = variable.name
+    repeat
+      prefix = prefix:match("^(.*)/[^/]+$")
+    until not prefix or by_path[prefix]
+    local rest = prefix and variable.name:sub(#prefix + 2) or variable.name
+    table.insert(prefix and by_path[prefix].weights or model.weights, { name = rest, variable = variable })
+  end
+end
+
+-- Parses the predict graph; variables are made of the file's tensors as it names them.
+local function parse_graph(path, file, values)
+  local by_name, trainable, list = {}, {}, {}
+  for _, line in ipairs(values.weight or {}) do
+    local flag, name = line:match("^([01])|(.*)$")
+    if name then trainable[name] = flag == "1" end
+  end
+  local graph = core.graph_parse(file.texts["moonlet.graph.predict"], {
+    variable = function(name)
+      if not by_name[name] and file.tensors[name] then
+        by_name[name] = core.variable(file.tensors[name], name, trainable[name] ~= false)
+        list[#list + 1] = by_name[name]
+      end
+      return by_name[name]
+    end,
+    constant = function(name) return file.tensors[name] end,
+  })
+  -- In the order of saving, which is that of the layers.
+  local ordered = {}
+  for _, line in ipairs(values.weight or {}) do
+    local variable = by_name[line:match("^[01]|(.*)$") or ""]
+    if variable then
+      ordered[#ordered + 1] = variable
+      by_name[variable.name] = nil
+    end
+  end
+  for _, variable in ipairs(list) do
+    if by_name[variable.name] then ordered[#ordered + 1] = variable end
+  end
+  if #graph:inputs() == 0 then core.fail("ml.load: '%s' holds a graph without inputs", path) end
+  return graph, ordered
+end
+
+local function read_setting(text)
+  local kind, value = text:match("^(%a+):(.*)$")
+  if kind == "number" then return tonumber(value) end
+  if kind == "boolean" then return value == "true" end
+  return value
+end
+
+local function restore_optimizer(model, values, file)
+  local optim = require "moonlet.optim"
+  local class = optim[first(values, "optimizer") or ""]
+  if type(class) ~= "table" or not class.rows then return nil end
+  local settings = {}
+  for _, row in ipairs(class.rows) do
+    local text = first(values, "optimizer." .. row[1])
+    if text and row[1] ~= "exclude_from_weight_decay" then settings[row[1]] = read_setting(text) end
+  end
+  settings.exclude_from_weight_decay = values["optimizer.exclude_from_weight_decay"]
+  local optimizer = class(settings)
+  local by_name = {}
+  for _, variable in ipairs(model.variables) do by_name[variable.name] = variable end
+  for _, name in ipairs(file.names) do
+    local weight, slot = name:match("^optimizer/(.*)/([^/]+)$")
+    if weight and by_name[weight] then optimizer:slot(by_name[weight], slot):write(file.tensors[name]) end
+  end
+  optimizer:restore(file.tensors["optimizer/iterations"], file.tensors["optimizer/learning_rate"])
+  return optimizer
+end
+
+local function restore_compiled(model, values, file)
+  if not values.loss or not values.optimizer then return end
+  local optimizer = restore_optimizer(model, values, file)
+  if not optimizer then return end
+  model:compile({
+    optimizer = optimizer, loss = first(values, "loss"), metrics = values.metrics, weighted_metrics = values.weighted_metrics,
+  })
+end
+
+--- Reads a model that `model:save` wrote. It predicts at once; when it was compiled with names for loss and metrics, it also goes
+-- on training where it was, else `compile` it first.
+-- @usage local model = ml.load "digits.moon"
+-- @tparam string path
+-- @treturn Model
+function serialize.load(path)
+  if type(path) ~= "string" then core.fail("ml.load: the path must be a string, got %s", util.describe(path)) end
+  local file = core.file_load(path)
+  check_version(path, file.texts)
+  local values = parse_config(file.texts["moonlet.config"] or "")
+  local graph, variables = parse_graph(path, file, values)
+  local model = setmetatable({}, LoadedModel)
+  Network.begin(model, { name = first(values, "name") or "model" })
+  local formals, results = graph:inputs(), graph:outputs()
+  local names = values.output_name or {}
+  for i = #names + 1, #results do names[i] = "output_" .. i end
+  local like = structure_of(values.input or {}, formals)
+  local outputs = structure_of(values.output or {}, results)
+  model.net.list = { { graph = graph, like = like, outputs = outputs, formals = formals, results = results, names = names } }
+  model.net.step = tonumber(file.texts["moonlet.step"]) or 0
+  model.inputs, model.outputs, model.built = like, outputs, true
+  make_layers(model, values, variables)
+  restore_compiled(model, values, file)
+  return model
+end
+
+return serialize
