@@ -17,6 +17,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -127,6 +128,25 @@ const char *moon__env(const char *name) {
 
 void *moon__library_open(const char *name) { return dlopen(name, RTLD_NOW | RTLD_LOCAL); }
 void *moon__library_symbol(void *library, const char *name) { return dlsym(library, name); }
+
+bool moon__library_path(const void *address, char *path, size_t path_bytes) {
+  Dl_info info;
+  size_t n;
+  if (!dladdr(address, &info) || !info.dli_fname) return false;
+  n = strlen(info.dli_fname);
+  if (n + 1 > path_bytes) return false;
+  memcpy(path, info.dli_fname, n + 1);
+  return true;
+}
+
+bool moon__file_exists(const char *path) { return access(path, R_OK) == 0; }
+
+bool moon__terminal_is(int descriptor) { return isatty(descriptor) == 1; }
+
+int moon__terminal_width(void) {
+  struct winsize size;
+  return ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0 ? size.ws_col : 80;
+}
 
 const char *moon__os_error(int code, char *buf, size_t buf_bytes) {
   return code == -1 ? "out of memory" : strerror_r(code, buf, buf_bytes);

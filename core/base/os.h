@@ -48,4 +48,10 @@ const char *moon__os_error(int code, char *buf, size_t buf_bytes);
 void *moon__library_open(const char *name);
 void *moon__library_symbol(void *library, const char *name);
 const char *moon__env(const char *name); /* "" counts as not set: NULL */
+/* The file that holds the code or constant at address: the library's own path. False: not known, or path is too short. */
+bool moon__library_path(const void *address, char *path, size_t path_bytes);
+bool moon__file_exists(const char *path); /* and can be read */
+
+bool moon__terminal_is(int descriptor);
+int moon__terminal_width(void); /* columns of standard output; 80 when it is no terminal */
 #endif

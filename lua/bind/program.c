@@ -1,0 +1,392 @@
+/*
+** program.c: the Program object. run{ in1, .., out = { t1, .. }, step = n } computes everything and gives the outputs; with budget_us it
+** computes for so long and says whether it is done. With all of out given, a run makes no Lua garbage: the names of options are kept
+** in the closure of run, and arrays stand on the C stack. Compiling is in compile.c.
+*/
+#include "program.h"
+
+#include <string.h>
+
+#include "args.h"
+#include "tensor.h"
+#include "tensor_table.h"
+
+#define MAX_ARRAYS 256 /* inputs, and outputs, of a program that Lua runs */
+
+enum { UP_BIND = 1, UP_OUT, UP_STEP, UP_BUDGET, UP_RUNS };
+
+void moon__lua_program_drop(moon_lua_program *p, moon_program *program) {
+  moon_run_release(p->run);
+  p->run = NULL;
+  p->running = false;
+  moon_program_release(program);
+}
+
+static moon_lua_program *self(lua_State *L, const moon_bind *b, const char *who) {
+  moon__lua_check(L, b, 1, MOON_LUA_PROGRAM, who, "argument 1");
+  return lua_touserdata(L, 1);
+}
+
+/* ---- arguments of run: the table stands at 2 ---- */
+
+/* Pushes args[name], the name being an upvalue. */
+static bool push_option(lua_State *L, int upvalue) {
+  lua_pushvalue(L, lua_upvalueindex(upvalue));
+  lua_rawget(L, 2);
+  return !lua_isnil(L, -1);
+}
+
+static void check_keys(lua_State *L, const moon_bind *b, int expected) {
+  static const char *const known[] = {"out", "step", "budget_us", NULL};
+  int keys = 0;
+  for (lua_pushnil(L); lua_next(L, 2); lua_pop(L, 1)) keys++;
+  if (keys == expected) return;
+  moon__lua_known_keys(L, b, 2, "run", known, true);
+  moon__lua_fail(L, "run: the entries of the table do not fit: a list without gaps is expected");
+}
+
+/* Makes sure that entry i of the inputs is a Tensor: others are converted and take its place in a table of their own. */
+static void convert_input(lua_State *L, moon_bind *b, const moon_type *type) {
+  int idx = lua_gettop(L);
+  if (moon__lua_kind(L, b, idx) == MOON_LUA_OTHER) moon__lua_tensor_from_table(L, b, idx, type->dtype, "run");
+  else moon__lua_numbers(L, b, idx, "run");
+  lua_replace(L, idx);
+}
+
+typedef struct run_args {
+  int nconverted, first_converted; /* inputs that were no Tensors stand on the stack */
+  int out_idx;                     /* the table of outputs, 0: none */
+  int first_block;                 /* blocks for outputs that are not given */
+  uint64_t step;
+  double budget_us;
+  bool sliced;
+} run_args;
+
+static void read_numbers(lua_State *L, const moon_bind *b, run_args *a, int *named) {
+  if (push_option(L, UP_STEP)) {
+    int64_t step = moon__lua_int(L, b, -1, "run", "step");
+    if (step < 0) moon__lua_fail(L, "run: step must be 0 or more, got %s", moon__lua_describe(L, b, -1).s);
+    a->step = (uint64_t)step;
+    ++*named;
+  }
+  if (push_option(L, UP_BUDGET)) {
+    a->budget_us = moon__lua_num(L, b, -1, "run", "budget_us");
+    if (!(a->budget_us >= 0)) moon__lua_fail(L, "run: budget_us must be 0 or more, got %s", moon__lua_describe(L, b, -1).s);
+    a->sliced = true;
+    ++*named;
+  }
+  lua_pop(L, 2);
+}
+
+static void check_out(lua_State *L, const moon_bind *b, const moon_lua_program *p) {
+  moon__lua_want_table(L, b, -1, "run", "out");
+  if (moon__lua_rawlen(L, -1) > (size_t)p->nout)
+    moon__lua_fail(L, "run: out has %d tensors, the program has %d outputs", (int)moon__lua_rawlen(L, -1), p->nout);
+}
+
+/* Reads everything that may raise or allocate; leaves the table of outputs and converted inputs on the stack. */
+static run_args read_args(lua_State *L, moon_bind *b, const moon_lua_program *p) {
+  run_args a = {.step = 0};
+  int named = 0;
+  moon__lua_want_table(L, b, 2, "run", "argument 1");
+  if (moon__lua_rawlen(L, 2) != (size_t)p->nin)
+    moon__lua_fail(L, "run: the program takes %d inputs, got %d", p->nin, (int)moon__lua_rawlen(L, 2));
+  if (p->nin > MAX_ARRAYS || p->nout > MAX_ARRAYS) moon__lua_fail(L, "run: more than %d inputs or outputs", MAX_ARRAYS);
+  read_numbers(L, b, &a, &named);
+  if (push_option(L, UP_OUT)) {
+    check_out(L, b, p);
+    a.out_idx = lua_gettop(L);
+    named++;
+  }
+  check_keys(L, b, p->nin + named);
+  luaL_checkstack(L, p->nin + p->nout + 8, "too many tensors");
+  a.first_converted = lua_gettop(L) + 1;
+  for (int i = 0; i < p->nin; i++) {
+    lua_rawgeti(L, 2, i + 1);
+    if (moon__lua_kind(L, b, -1) == MOON_LUA_TENSOR) lua_pop(L, 1);
+    else convert_input(L, b, &p->in[i]);
+  }
+  return a;
+}
+
+static void read_inputs(lua_State *L, const moon_bind *b, const moon_lua_program *p, const run_args *a, moon_tensor **in) {
+  int converted = a->first_converted;
+  for (int i = 0; i < p->nin; i++) {
+    lua_rawgeti(L, 2, i + 1);
+    if (moon__lua_kind(L, b, -1) == MOON_LUA_TENSOR) in[i] = moon__lua_check(L, b, -1, MOON_LUA_TENSOR, "run", "an input");
+    else in[i] = moon__lua_check(L, b, converted++, MOON_LUA_TENSOR, "run", "an input");
+    lua_pop(L, 1);
+  }
+}
+
+/* out[i], or NULL. */
+static moon_tensor *given_output(lua_State *L, const moon_bind *b, const run_args *a, int i) {
+  moon_tensor *t = NULL;
+  if (!a->out_idx) return NULL;
+  lua_rawgeti(L, a->out_idx, i + 1);
+  if (!lua_isnil(L, -1)) t = moon__lua_check(L, b, -1, MOON_LUA_TENSOR, "run", "an entry of out");
+  lua_pop(L, 1);
+  return t;
+}
+
+/* Pushes for each output the tensor given, or an empty block. */
+static void push_outputs(lua_State *L, const moon_bind *b, const moon_lua_program *p, run_args *a) {
+  a->first_block = lua_gettop(L) + 1;
+  for (int i = 0; i < p->nout; i++) {
+    if (given_output(L, b, a, i)) lua_rawgeti(L, a->out_idx, i + 1);
+    else moon__lua_block(L);
+  }
+}
+
+static void read_outputs(lua_State *L, const moon_bind *b, const moon_lua_program *p, const run_args *a, moon_tensor **out) {
+  for (int i = 0; i < p->nout; i++) out[i] = given_output(L, b, a, i);
+}
+
+/* ---- whole runs ---- */
+
+static int run_whole(lua_State *L, moon_bind *b, const moon_lua_program *p, run_args *a) {
+  moon_tensor *in[MAX_ARRAYS], *out[MAX_ARRAYS];
+  bool given[MAX_ARRAYS];
+  size_t bytes = 0;
+  moon_status status;
+  push_outputs(L, b, p, a);
+  read_inputs(L, b, p, a, in);
+  read_outputs(L, b, p, a, out);
+  for (int i = 0; i < p->nout; i++) given[i] = out[i] != NULL;
+  moon__lua_no_origin(b);
+  status = moon_program_run(b->ctx, self(L, b, "run")->head.ptr, in, out, a->step);
+  for (int i = 0; i < p->nout; i++) {
+    if (given[i] || !out[i]) continue;
+    moon__lua_own(L, b, a->first_block + i, MOON_LUA_TENSOR, out[i]);
+    bytes += moon_tensor_bytes(out[i]);
+  }
+  if (status != MOON_OK) return moon__lua_raise(L, b);
+  if (bytes > 0) moon__lua_account(L, b, bytes);
+  return p->nout;
+}
+
+/* ---- runs in slices ---- */
+
+/* What a sliced run needs until it is done: runs[program] = { args, inputs.., outputs.. }. */
+static void keep(lua_State *L, const moon_lua_program *p, const run_args *a) {
+  int first = a->first_converted, last = a->first_block + p->nout;
+  lua_pushvalue(L, lua_upvalueindex(UP_RUNS));
+  lua_pushvalue(L, 1);
+  lua_createtable(L, last - first + p->nin + 1, 0);
+  lua_pushvalue(L, 2);
+  lua_rawseti(L, -2, 1);
+  for (int i = 0; i < p->nout; i++) {
+    lua_pushvalue(L, a->first_block + i);
+    lua_rawseti(L, -2, i + 2);
+  }
+  for (int i = first; i < a->first_block; i++) {
+    lua_pushvalue(L, i);
+    lua_rawseti(L, -2, p->nout + 2 + i - first);
+  }
+  for (int i = 0; i < p->nin; i++) {
+    lua_rawgeti(L, 2, i + 1);
+    lua_rawseti(L, -2, p->nout + 2 + a->first_block - first + i);
+  }
+  lua_rawset(L, -3);
+  lua_pop(L, 1);
+}
+
+static void forget(lua_State *L) {
+  lua_pushvalue(L, lua_upvalueindex(UP_RUNS));
+  lua_pushvalue(L, 1);
+  lua_pushnil(L);
+  lua_rawset(L, -3);
+  lua_pop(L, 1);
+}
+
+/* Pushes what keep stored, nil for none. */
+static void push_kept(lua_State *L) {
+  lua_pushvalue(L, lua_upvalueindex(UP_RUNS));
+  lua_pushvalue(L, 1);
+  lua_rawget(L, -2);
+  lua_remove(L, -2);
+}
+
+/* Outputs that were not given are made before the run starts. */
+static void fill_blocks(lua_State *L, moon_bind *b, const moon_lua_program *p, const run_args *a) {
+  for (int i = 0; i < p->nout; i++) {
+    moon_type type = moon_program_output_type(self(L, b, "run")->head.ptr, i);
+    moon_tensor *t;
+    if (given_output(L, b, a, i)) continue;
+    t = moon__tensor_empty(b->ctx, type.dtype, type.shape.ndim, type.shape.dim);
+    moon__lua_push_tensor(L, b, a->first_block + i, t, t ? moon_tensor_bytes(t) : 0);
+  }
+}
+
+static void start(lua_State *L, moon_bind *b, moon_lua_program *p, run_args *a) {
+  moon_tensor *in[MAX_ARRAYS], *out[MAX_ARRAYS];
+  moon__lua_no_origin(b);
+  if (p->running) moon_run_cancel(b->ctx, p->run);
+  p->running = false;
+  if (!p->run) p->run = moon_run_new(b->ctx, p->head.ptr);
+  if (!p->run) moon__lua_raise(L, b);
+  push_outputs(L, b, p, a);
+  fill_blocks(L, b, p, a);
+  keep(L, p, a);
+  self(L, b, "run"); /* finalizers may have run */
+  read_inputs(L, b, p, a, in);
+  for (int i = 0; i < p->nout; i++) out[i] = moon__lua_check(L, b, a->first_block + i, MOON_LUA_TENSOR, "run", "an output");
+  if (moon_run_start(b->ctx, p->run, in, out, a->step) != MOON_OK) moon__lua_raise(L, b);
+  p->running = true;
+}
+
+/* Goes on; the table that keep stored is on top. */
+static int go_on(lua_State *L, moon_bind *b, moon_lua_program *p, double budget_us) {
+  bool done = false;
+  int kept = lua_gettop(L);
+  moon_status status;
+  moon__lua_no_origin(b);
+  status = moon_run_step(b->ctx, p->run, budget_us, &done);
+  if (status != MOON_OK || done) {
+    p->running = false;
+    forget(L);
+  }
+  if (status != MOON_OK) return moon__lua_raise(L, b);
+  lua_pushboolean(L, done);
+  if (!done) return 1;
+  luaL_checkstack(L, p->nout + 2, "too many outputs");
+  for (int i = 0; i < p->nout; i++) lua_rawgeti(L, kept, i + 2);
+  return 1 + p->nout;
+}
+
+/* With the table of a run that has begun, or none: goes on. The kept table is on top. */
+static int resume(lua_State *L, moon_bind *b, moon_lua_program *p) {
+  int kept = lua_gettop(L);
+  double budget_us = 0;
+  lua_rawgeti(L, kept, 1);
+  lua_replace(L, 2);
+  if (push_option(L, UP_BUDGET)) budget_us = moon__lua_num(L, b, -1, "run", "budget_us");
+  lua_settop(L, kept);
+  return go_on(L, b, p, budget_us);
+}
+
+static bool is_resume(lua_State *L) {
+  bool same;
+  if (lua_isnil(L, 2)) return true;
+  lua_rawgeti(L, -1, 1);
+  same = lua_rawequal(L, 2, -1);
+  lua_pop(L, 1);
+  return same;
+}
+
+static int run(lua_State *L) {
+  moon_bind *b = moon__lua_bind(L);
+  moon_lua_program *p = self(L, b, "run");
+  run_args a;
+  lua_settop(L, 2);
+  if (p->running) {
+    push_kept(L);
+    if (lua_istable(L, -1) && is_resume(L)) return resume(L, b, p);
+    lua_pop(L, 1);
+  } else if (lua_isnil(L, 2)) {
+    return moon__lua_fail(L, "run: a table of inputs is expected: no run in slices has begun");
+  }
+  a = read_args(L, b, p);
+  if (!a.sliced) return run_whole(L, b, p, &a);
+  start(L, b, p, &a);
+  push_kept(L);
+  return go_on(L, b, p, a.budget_us);
+}
+
+static int cancel(lua_State *L) {
+  moon_bind *b = moon__lua_bind(L);
+  moon_lua_program *p = self(L, b, "cancel");
+  if (p->running) moon_run_cancel(b->ctx, p->run);
+  p->running = false;
+  return 0;
+}
+
+/* ---- looking ---- */
+
+static void set_number(lua_State *L, const char *name, double x) {
+  lua_pushnumber(L, (lua_Number)x);
+  lua_setfield(L, -2, name);
+}
+
+static void set_integer(lua_State *L, const char *name, int64_t x) {
+  moon__lua_pushint64(L, x);
+  lua_setfield(L, -2, name);
+}
+
+static int stats(lua_State *L) {
+  moon_bind *b = moon__lua_bind(L);
+  moon_program_stats s = moon_program_stats_get(self(L, b, "stats")->head.ptr);
+  lua_createtable(L, 0, 7);
+  set_integer(L, "launches", s.launches);
+  set_integer(L, "prologue_launches", s.prologue_launches);
+  set_integer(L, "nodes", s.nodes);
+  set_integer(L, "loops", s.loops);
+  set_integer(L, "arena_bytes", (int64_t)s.arena_bytes);
+  set_integer(L, "constant_bytes", (int64_t)s.constant_bytes);
+  set_number(L, "compile_us", s.compile_us);
+  return 1;
+}
+
+static int explain(lua_State *L) {
+  moon_bind *b = moon__lua_bind(L);
+  char *text;
+  moon__lua_block(L);
+  moon__lua_no_origin(b);
+  text = moon_program_explain(b->ctx, self(L, b, "explain")->head.ptr);
+  return moon__lua_push_text(L, b, -1, text, text ? strlen(text) : 0);
+}
+
+static int outputs(lua_State *L) {
+  moon_bind *b = moon__lua_bind(L);
+  const moon_lua_program *p = self(L, b, "outputs");
+  lua_createtable(L, p->nout, 0);
+  for (int i = 0; i < p->nout; i++) {
+    moon_type type = moon_program_output_type(self(L, b, "outputs")->head.ptr, i);
+    lua_createtable(L, 0, 2);
+    lua_pushstring(L, moon_dtype_name(type.dtype));
+    lua_setfield(L, -2, "dtype");
+    moon__lua_push_shape(L, b, &type.shape);
+    lua_setfield(L, -2, "shape");
+    lua_rawseti(L, -2, i + 1);
+  }
+  return 1;
+}
+
+static int to_text(lua_State *L) {
+  moon_bind *b = moon__lua_bind(L);
+  const moon_lua_program *p = lua_touserdata(L, 1);
+  if (moon__lua_kind(L, b, 1) != MOON_LUA_PROGRAM || !p->head.ptr) lua_pushliteral(L, "Program (released)");
+  else lua_pushfstring(L, "Program (%d inputs, %d outputs, %d launches)", p->nin, p->nout, moon_program_stats_get(p->head.ptr).launches);
+  return 1;
+}
+
+/* core.program_cache_limit(n): from now on compiling more than n programs is an error; nil: no limit. */
+static int cache_limit(lua_State *L) {
+  moon_bind *b = moon__lua_bind(L);
+  int64_t n = lua_isnoneornil(L, 1) ? 0 : moon__lua_int(L, b, 1, "program_cache_limit", "limit");
+  if (n < 0 || n > INT32_MAX) return moon__lua_fail(L, "program_cache_limit: limit must be 0 or more, got %s", moon__lua_describe(L, b, 1).s);
+  b->compile_limit = (uint64_t)n;
+  b->compiles_before = moon_compile_count(b->runtime);
+  return 0;
+}
+
+const luaL_Reg moon__lua_program_functions[] = {{"program_cache_limit", cache_limit}, {NULL, NULL}};
+static const luaL_Reg methods[] = {
+    {"cancel", cancel}, {"stats", stats}, {"explain", explain}, {"outputs", outputs}, {NULL, NULL}};
+static const luaL_Reg metamethods[] = {{"__tostring", to_text}, {NULL, NULL}};
+
+void moon__lua_program_methods(lua_State *L, int bind_idx) {
+  lua_pushvalue(L, bind_idx);
+  lua_pushliteral(L, "out");
+  lua_pushliteral(L, "step");
+  lua_pushliteral(L, "budget_us");
+  lua_newtable(L);
+  lua_newtable(L);
+  lua_pushliteral(L, "k");
+  lua_setfield(L, -2, "__mode");
+  lua_setmetatable(L, -2);
+  lua_pushcclosure(L, run, UP_RUNS);
+  lua_setfield(L, -2, "run");
+}
+
+const moon_lua_class moon__lua_program_class = {.kind = MOON_LUA_PROGRAM, .methods = methods, .metamethods = metamethods};

@@ -1,0 +1,22 @@
+/* program.h: Programs: a graph compiled for concrete sizes, run whole or in slices. */
+#ifndef MOON_LUA_PROGRAM_H
+#define MOON_LUA_PROGRAM_H
+#include "bind.h"
+
+typedef struct moon_lua_program {
+  moon_object head;  /* ptr: moon_program */
+  moon_run *run;     /* for runs in slices, made when the first one starts */
+  bool running;      /* a sliced run has begun and is not done */
+  int nin, nout;
+  moon_type in[];    /* [nin] */
+} moon_lua_program;
+
+/* Drops what the userdata owns. */
+void moon__lua_program_drop(moon_lua_program *p, moon_program *program);
+int moon__lua_compile(lua_State *L); /* graph:program{...} */
+/* Adds run to the methods of the table on top: its closure keeps the names of its options. */
+void moon__lua_program_methods(lua_State *L, int bind_idx);
+
+extern const luaL_Reg moon__lua_program_functions[];
+extern const moon_lua_class moon__lua_program_class;
+#endif

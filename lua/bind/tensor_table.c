@@ -1,0 +1,210 @@
+/*
+** tensor_table.c: Lua tables to tensors and back. Tables are read raw, so no script code runs in between. A table is looked at twice:
+** once for its shape, which must be a full box, once for its numbers; nothing is allocated before the first look is over.
+*/
+#include "tensor_table.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "args.h"
+
+/* ---- elements ---- */
+
+void moon__lua_push_element(lua_State *L, moon_dtype dtype, const void *element) {
+  switch (dtype) {
+    case MOON_DTYPE_bool: lua_pushboolean(L, *(const uint8_t *)element != 0); break;
+    case MOON_DTYPE_u8: moon__lua_pushint64(L, *(const uint8_t *)element); break;
+    case MOON_DTYPE_i32: moon__lua_pushint64(L, *(const int32_t *)element); break;
+    case MOON_DTYPE_i64: moon__lua_pushint64(L, *(const int64_t *)element); break;
+    case MOON_DTYPE_f32: lua_pushnumber(L, (lua_Number) * (const float *)element); break;
+    default: lua_pushnumber(L, (lua_Number) * (const double *)element); break;
+  }
+}
+
+/* False when i does not fit. */
+static bool set_integer(moon_dtype dtype, int64_t i, moon_lua_element *e) {
+  switch (dtype) {
+    case MOON_DTYPE_bool: e->u8 = i != 0; return true;
+    case MOON_DTYPE_u8: e->u8 = (uint8_t)i; return i >= 0 && i <= UINT8_MAX;
+    case MOON_DTYPE_i32: e->i32 = (int32_t)i; return i >= INT32_MIN && i <= INT32_MAX;
+    default: e->i64 = i; return true;
+  }
+}
+
+static moon_lua_element to_element(double d, moon_dtype dtype) {
+  moon_lua_element e = {.i64 = 0};
+  if (dtype == MOON_DTYPE_f64) e.f64 = d;
+  else if (dtype == MOON_DTYPE_f32) e.f32 = (float)d;
+  else e.u8 = d != 0;
+  return e;
+}
+
+moon_lua_element moon__lua_element(lua_State *L, const moon_bind *b, int idx, moon_dtype dtype, const char *who) {
+  moon_lua_element e = {.i64 = 0};
+  bool number = lua_type(L, idx) == LUA_TNUMBER;
+  int64_t i = 0;
+  if (!number && lua_type(L, idx) != LUA_TBOOLEAN)
+    moon__lua_fail(L, "%s: a number or boolean is expected, got %s", who, moon__lua_describe(L, b, idx).s);
+  if (!number) i = lua_toboolean(L, idx);
+  if (dtype >= MOON_DTYPE_f32 || (number && dtype == MOON_DTYPE_bool))
+    return to_element(number ? (double)lua_tonumber(L, idx) : (double)i, dtype);
+  if ((number && !moon__lua_toint64(L, idx, &i)) || !set_integer(dtype, i, &e))
+    moon__lua_fail(L, "%s: %s does not fit %s", who, moon__lua_describe(L, b, idx).s, moon_dtype_name(dtype));
+  return e;
+}
+
+/* ---- tables to tensors ---- */
+
+typedef struct table_scan {
+  const char *who;
+  int ndim;
+  int64_t shape[MOON_MAX_DIMS], at[MOON_MAX_DIMS];
+  bool numbers, booleans;
+} table_scan;
+
+/* Where in the nested table the scan is, for messages: "[2][1]". */
+static moon_lua_text position(const table_scan *s, int level) {
+  moon_lua_text text = {""};
+  size_t n = 0;
+  for (int i = 0; i < level && n < sizeof text.s; i++) {
+    int used = snprintf(text.s + n, sizeof text.s - n, "[%lld]", (long long)s->at[i] + 1);
+    n += used < 0 ? 0 : (size_t)used;
+  }
+  return text;
+}
+
+static void refuse_names(lua_State *L, const table_scan *s, int level) {
+  lua_pushnil(L);
+  if (lua_next(L, -2)) moon__lua_fail(L, "%s: table%s has names or gaps, a list of numbers is expected", s->who, position(s, level).s);
+}
+
+/* The shape that the first elements say. Leaves the stack as it was. */
+static void measure(lua_State *L, int idx, table_scan *s) {
+  int top = lua_gettop(L);
+  lua_pushvalue(L, idx);
+  while (lua_type(L, -1) == LUA_TTABLE) {
+    if (s->ndim == MOON_MAX_DIMS) moon__lua_fail(L, "%s: tables are nested deeper than %d", s->who, MOON_MAX_DIMS);
+    s->shape[s->ndim] = (int64_t)moon__lua_rawlen(L, -1);
+    if (s->shape[s->ndim++] == 0) break;
+    lua_rawgeti(L, -1, 1);
+  }
+  lua_settop(L, top);
+}
+
+static void check_leaf(lua_State *L, const moon_bind *b, table_scan *s, int level) {
+  int type = lua_type(L, -1);
+  if (type == LUA_TNUMBER) s->numbers = true;
+  else if (type == LUA_TBOOLEAN) s->booleans = true;
+  else if (type == LUA_TTABLE) moon__lua_fail(L, "%s: ragged table: a table at %s, a number is expected", s->who, position(s, level).s);
+  else
+    moon__lua_fail(L, "%s: a number or boolean is expected at %s, got %s", s->who, position(s, level).s,
+                   moon__lua_describe(L, b, -1).s);
+}
+
+/* The table on top is level deep; its box must be full. */
+static void check_box(lua_State *L, const moon_bind *b, table_scan *s, int level) {
+  int64_t n = s->shape[level];
+  if (lua_type(L, -1) != LUA_TTABLE)
+    moon__lua_fail(L, "%s: ragged table: %s at %s, a table is expected", s->who, moon__lua_describe(L, b, -1).s, position(s, level).s);
+  if ((int64_t)moon__lua_rawlen(L, -1) != n)
+    moon__lua_fail(L, "%s: ragged table: %d entries in table%s, %d in the first of its kind", s->who, (int)moon__lua_rawlen(L, -1),
+                   position(s, level).s, (int)n);
+  if (n == 0) refuse_names(L, s, level);
+  for (int64_t i = 0; i < n; i++) {
+    s->at[level] = i;
+    lua_rawgeti(L, -1, (int)(i + 1));
+    if (level + 1 < s->ndim) check_box(L, b, s, level + 1);
+    else check_leaf(L, b, s, level + 1);
+    lua_pop(L, 1);
+  }
+}
+
+/* The value on top, at `at`. */
+static void store(lua_State *L, const moon_bind *b, moon_dtype dtype, char *at, const char *who) {
+  moon_lua_element e = moon__lua_element(L, b, -1, dtype, who);
+  memcpy(at, &e, moon_dtype_bytes(dtype));
+}
+
+static char *fill_box(lua_State *L, const moon_bind *b, const table_scan *s, int level, moon_dtype dtype, char *at) {
+  for (int64_t i = 0; i < s->shape[level]; i++) {
+    lua_rawgeti(L, -1, (int)(i + 1));
+    if (level + 1 < s->ndim) {
+      at = fill_box(L, b, s, level + 1, dtype, at);
+    } else {
+      store(L, b, dtype, at, s->who);
+      at += moon_dtype_bytes(dtype);
+    }
+    lua_pop(L, 1);
+  }
+  return at;
+}
+
+static void fill(lua_State *L, const moon_bind *b, int idx, const table_scan *s, moon_dtype dtype, char *data) {
+  lua_pushvalue(L, idx);
+  if (s->ndim == 0) store(L, b, dtype, data, s->who);
+  else fill_box(L, b, s, 0, dtype, data);
+  lua_pop(L, 1);
+}
+
+/* Numbers of a tensor that the host cannot see go through Lua memory. */
+static void fill_through(lua_State *L, moon_bind *b, int idx, const table_scan *s, moon_tensor *t) {
+  size_t bytes = moon_tensor_bytes(t);
+  char *data = moon__lua_newblock(L, bytes > 0 ? bytes : 1);
+  fill(L, b, idx, s, moon_tensor_dtype(t), data);
+  if (moon_tensor_write(b->ctx, t, moon_tensor_dtype(t), data, bytes) != MOON_OK) moon__lua_raise(L, b);
+  lua_pop(L, 1);
+}
+
+void moon__lua_tensor_from_table(lua_State *L, moon_bind *b, int idx, moon_dtype dtype, const char *who) {
+  table_scan s = {.who = who};
+  moon_tensor *t;
+  idx = moon__lua_absindex(L, idx);
+  luaL_checkstack(L, 2 * MOON_MAX_DIMS + 8, "nested table");
+  measure(L, idx, &s);
+  lua_pushvalue(L, idx);
+  if (s.ndim == 0) check_leaf(L, b, &s, 0);
+  else check_box(L, b, &s, 0);
+  lua_pop(L, 1);
+  if (dtype == MOON_DTYPE_COUNT) dtype = s.booleans && !s.numbers ? MOON_DTYPE_bool : MOON_DTYPE_f32;
+  moon__lua_block(L);
+  moon__lua_no_origin(b);
+  t = moon__tensor_empty(b->ctx, dtype, s.ndim, s.shape);
+  if (!t) moon__lua_raise(L, b);
+  moon__lua_own(L, b, -1, MOON_LUA_TENSOR, t);
+  if (moon_tensor_data(t)) fill(L, b, idx, &s, dtype, moon_tensor_data(t));
+  else fill_through(L, b, idx, &s, t);
+  moon__lua_account(L, b, moon_tensor_bytes(t));
+}
+
+/* ---- tensors to tables ---- */
+
+/* Pushes the box of axes [axis, ndim) whose first element is at. */
+static void push_box(lua_State *L, const moon_tensor *t, int axis, const char *at, const int64_t *strides) {
+  if (axis == moon_tensor_ndim(t)) {
+    moon__lua_push_element(L, moon_tensor_dtype(t), at);
+    return;
+  }
+  int64_t n = moon_tensor_size(t, axis);
+  ptrdiff_t step = (ptrdiff_t)strides[axis] * (ptrdiff_t)moon_dtype_bytes(moon_tensor_dtype(t));
+  lua_createtable(L, n < INT32_MAX ? (int)n : 0, 0);
+  for (int64_t i = 0; i < n; i++) {
+    push_box(L, t, axis + 1, at + i * step, strides);
+    lua_rawseti(L, -2, (int)(i + 1));
+  }
+}
+
+void moon__lua_push_table(lua_State *L, moon_bind *b, const moon_tensor *t) {
+  int64_t dense[MOON_MAX_DIMS];
+  luaL_checkstack(L, MOON_MAX_DIMS + 8, "nested table");
+  if (moon_tensor_data(t)) {
+    push_box(L, t, 0, moon_tensor_data(t), t->strides);
+    return;
+  }
+  size_t bytes = moon_tensor_bytes(t);
+  char *data = moon__lua_newblock(L, bytes > 0 ? bytes : 1);
+  if (moon_tensor_read(b->ctx, t, moon_tensor_dtype(t), data, bytes) != MOON_OK) moon__lua_raise(L, b);
+  moon__dense_strides(moon_tensor_ndim(t), t->shape, dense);
+  push_box(L, t, 0, data, dense);
+  lua_remove(L, -2);
+}

@@ -1,0 +1,200 @@
+/*
+** variable.c: the Variable object. Used in an op it is read; assign writes at once on concrete numbers outside traces, else it builds
+** the effect, which the innermost trace records (trace.c).
+*/
+#include "variable.h"
+
+#include "args.h"
+#include "op.h"
+#include "operand.h"
+#include "symbol.h"
+#include "tensor.h"
+#include "tensor_table.h"
+#include "tensor/variable.h"
+#include "trace.h"
+
+static moon_variable *self(lua_State *L, const moon_bind *b, const char *who) {
+  return moon__lua_check(L, b, 1, MOON_LUA_VARIABLE, who, "argument 1");
+}
+
+/* core.variable(tensor, name, trainable) -> Variable */
+static int make_variable(lua_State *L) {
+  moon_bind *b = moon__lua_bind(L);
+  const moon_tensor *t;
+  moon_variable *v;
+  const char *name = lua_isnoneornil(L, 2) ? "variable" : moon__lua_str(L, b, 2, "variable", "name");
+  bool trainable = lua_isnoneornil(L, 3) ? true : moon__lua_flag(L, b, 3, "variable", "trainable");
+  if (moon__lua_kind(L, b, 1) == MOON_LUA_OTHER) {
+    moon__lua_tensor_from_table(L, b, 1, MOON_DTYPE_COUNT, "variable");
+    lua_replace(L, 1);
+  }
+  t = moon__lua_numbers(L, b, 1, "variable");
+  moon__lua_block(L);
+  moon__lua_no_origin(b);
+  v = moon_variable_new(b->ctx, name, t, trainable);
+  if (!v) return moon__lua_raise(L, b);
+  moon__lua_own(L, b, -1, MOON_LUA_VARIABLE, v);
+  moon__lua_account(L, b, moon_tensor_bytes(t));
+  return 1;
+}
+
+/* ---- reading and writing ---- */
+
+static int read(lua_State *L) {
+  moon_bind *b = moon__lua_bind(L);
+  self(L, b, "read");
+  moon__lua_numbers(L, b, 1, "read");
+  return 1;
+}
+
+/* Pushes a Tensor made of what stands at 2: a table, a number, a tensor. */
+static const moon_tensor *numbers_given(lua_State *L, moon_bind *b, const char *who) {
+  if (moon__lua_kind(L, b, 2) == MOON_LUA_OTHER) {
+    moon__lua_tensor_from_table(L, b, 2, moon_variable_type(self(L, b, who)).dtype, who);
+    return moon__lua_check(L, b, -1, MOON_LUA_TENSOR, who, "value");
+  }
+  return moon__lua_numbers(L, b, 2, who);
+}
+
+static int write(lua_State *L) {
+  moon_bind *b = moon__lua_bind(L);
+  const moon_tensor *t;
+  self(L, b, "write");
+  t = numbers_given(L, b, "write");
+  moon__lua_no_origin(b);
+  if (moon_variable_write(b->ctx, self(L, b, "write"), t) != MOON_OK) return moon__lua_raise(L, b);
+  lua_settop(L, 1);
+  return 1;
+}
+
+/* Builds the effect v = x, x at idx; leaves its Symbol on top, which the trace keeps too. */
+static int assign_symbol(lua_State *L, moon_bind *b, int idx) {
+  moon_operand x;
+  moon_value *effect;
+  moon_variable *v;
+  moon__lua_block(L);
+  v = self(L, b, "assign");
+  moon__lua_want_operand(L, b, idx, "assign", "value", &x);
+  moon__lua_number_dtype(L, "assign", &x, moon_variable_type(v).dtype);
+  moon__lua_origin(L, b);
+  moon_scope_open(b->ctx);
+  effect = moon__lua_value(b, &x, moon__lua_freezes(b));
+  effect = moon_value_retain(effect ? moon_assign(b->ctx, v, effect) : NULL);
+  moon_scope_close(b->ctx);
+  moon__lua_fill_symbol(L, b, -1, effect);
+  moon__lua_record_effect(L, b);
+  return 1;
+}
+
+/* v:assign(x); x stands at 2. */
+static int assign_given(lua_State *L, moon_bind *b) {
+  moon_lua_kind kind = moon__lua_kind(L, b, 2);
+  if (kind != MOON_LUA_SYMBOL && !moon__lua_in_trace(b)) return write(L);
+  if (lua_type(L, 2) == LUA_TTABLE) {
+    moon__lua_tensor_from_table(L, b, 2, moon_variable_type(self(L, b, "assign")).dtype, "assign");
+    lua_replace(L, 2);
+  }
+  return assign_symbol(L, b, 2);
+}
+
+static int assign(lua_State *L) {
+  moon_bind *b = moon__lua_bind(L);
+  self(L, b, "assign");
+  lua_settop(L, 2);
+  return assign_given(L, b);
+}
+
+/* v:assign(v op x) */
+static int assign_op(lua_State *L, moon_op_id op, const char *who) {
+  moon_bind *b = moon__lua_bind(L);
+  self(L, b, who);
+  lua_settop(L, 2);
+  lua_pushvalue(L, lua_upvalueindex(1));
+  moon__lua_push_op(L, -1, moon__ops[op]);
+  lua_remove(L, -2);
+  lua_pushvalue(L, 1);
+  lua_pushvalue(L, 2);
+  lua_call(L, 2, 1);
+  lua_replace(L, 2);
+  return assign_given(L, b);
+}
+
+static int assign_add(lua_State *L) { return assign_op(L, MOON_OP_add, "assign_add"); }
+static int assign_sub(lua_State *L) { return assign_op(L, MOON_OP_sub, "assign_sub"); }
+
+/* ---- properties ---- */
+
+static int set_name(lua_State *L) {
+  moon_bind *b = moon__lua_bind(L);
+  moon_variable *v = self(L, b, "rename");
+  const char *name = moon__lua_str(L, b, 2, "rename", "name");
+  moon__lua_no_origin(b);
+  if (moon_variable_rename(b->ctx, v, name) != MOON_OK) return moon__lua_raise(L, b);
+  lua_settop(L, 1);
+  return 1;
+}
+
+static const char *const properties[] = {"shape", "dtype", "ndim", "name", "trainable", "version", "nbytes", NULL};
+
+static int property(lua_State *L) {
+  moon_bind *b = moon__lua_bind(L);
+  const moon_variable *v = self(L, b, "variable");
+  moon_type type = moon_variable_type(v);
+  switch ((int)lua_tointeger(L, 3)) {
+    case 1: moon__lua_push_shape(L, b, &type.shape); break;
+    case 2: lua_pushstring(L, moon_dtype_name(type.dtype)); break;
+    case 3: lua_pushinteger(L, type.shape.ndim); break;
+    case 4: lua_pushstring(L, moon_variable_name(v)); break;
+    case 5: lua_pushboolean(L, moon_variable_trainable(v)); break;
+    case 6: moon__lua_pushint64(L, (int64_t)moon_variable_version(v)); break;
+    case 7: moon__lua_pushint64(L, (int64_t)moon_tensor_bytes(v->tensor)); break;
+    default: lua_settop(L, 2); return moon__lua_index_at(L);
+  }
+  return 1;
+}
+
+static int set_property(lua_State *L) {
+  moon_bind *b = moon__lua_bind(L);
+  moon_variable *v = self(L, b, "variable");
+  lua_pushliteral(L, "trainable");
+  if (!lua_rawequal(L, 2, -1))
+    return moon__lua_fail(L, "variable: only .trainable can be set, got %s (numbers are written with :assign or :write)",
+                          moon__lua_describe(L, b, 2).s);
+  moon_variable_trainable_set(v, moon__lua_flag(L, b, 3, "variable", "trainable"));
+  return 0;
+}
+
+static int length(lua_State *L) {
+  moon_bind *b = moon__lua_bind(L);
+  moon_type type = moon_variable_type(self(L, b, "#"));
+  if (type.shape.ndim == 0) return moon__lua_fail(L, "#: a tensor of rank 0 has no length");
+  moon__lua_pushint64(L, type.shape.dim[0]);
+  return 1;
+}
+
+static int to_text(lua_State *L) {
+  moon_bind *b = moon__lua_bind(L);
+  const moon_object *o = lua_touserdata(L, 1);
+  if (moon__lua_kind(L, b, 1) == MOON_LUA_VARIABLE && !o->ptr) {
+    lua_pushliteral(L, "Variable (released)");
+    return 1;
+  }
+  lua_pushfstring(L, "Variable '%s'", moon_variable_name(self(L, b, "tostring")));
+  moon__lua_push_print(L, b, moon__lua_numbers(L, b, 1, "tostring"), lua_tostring(L, -1));
+  return 1;
+}
+
+const luaL_Reg moon__lua_variable_functions[] = {{"variable", make_variable}, {NULL, NULL}};
+static const luaL_Reg methods[] = {{"assign", assign}, {"assign_add", assign_add}, {"assign_sub", assign_sub}, {"read", read},
+                                   {"write", write},   {"rename", set_name},         {NULL, NULL}};
+static const luaL_Reg metamethods[] = {
+    {"__tostring", to_text}, {"__len", length}, {"__newindex", set_property}, {NULL, NULL}};
+
+const moon_lua_class moon__lua_variable_class = {
+    .kind = MOON_LUA_VARIABLE,
+    .ops = true,
+    .methods = methods,
+    .metamethods = metamethods,
+    .properties = properties,
+    .property = property,
+};

@@ -1,0 +1,23 @@
+#!/bin/sh
+# Writes lua/moonlet/**/*.lua as C data to standard output: embed.sh, run at the top of the checkout.
+set -eu
+files=$(find lua/moonlet -name '*.lua' | LC_ALL=C sort)
+echo '/* Made by spec/support/embed.sh: the Lua files of the library. */'
+echo '#include "embed.h"'
+i=0
+for f in $files; do
+  i=$((i + 1))
+  echo "static const unsigned char data_$i[] = {"
+  od -An -v -tu1 "$f" | awk '{ for (k = 1; k <= NF; k++) printf "%s,", $k; print "" } END { print "0};" }'
+done
+echo 'const moon_embed moon__embed[] = {'
+i=0
+for f in $files; do
+  i=$((i + 1))
+  chunk=${f#lua/}
+  module=$(echo "${chunk%.lua}" | tr / .)
+  [ "$module" = moonlet.init ] || module=${module%.init}
+  echo "  {\"$module\", \"=$chunk\", data_$i, sizeof data_$i - 1},"
+done
+echo '  {0, 0, 0, 0},'
+echo '};'
