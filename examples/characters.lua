@@ -50,7 +50,7 @@ local model = ml.Sequential {
 }
 model:compile { optimizer = ml.optim.Adam { lr = 5e-3 }, loss = "sparse_categorical_crossentropy", metrics = { "accuracy" } }
 print(string.format("%d characters, %d different ones", #text, #characters))
-model:fit(data, { epochs = epochs, callbacks = { ml.callbacks.ProgressBar {} }, verbose = 0 })
+model:fit(data, { epochs = epochs, verbose = 1 })
 
 -- One character drawn by the model's probabilities; a low temperature makes it careful.
 local function draw(logits, temperature)

@@ -30,7 +30,7 @@ local model = ml.Sequential {
 model:compile { optimizer = ml.optim.Adam { lr = 1e-3 }, loss = "sparse_categorical_crossentropy", metrics = { "accuracy" } }
 
 print("device: " .. ml.device())
-model:fit(train, { epochs = epochs, validation = test, callbacks = { ml.callbacks.ProgressBar {} }, verbose = 0 })
+model:fit(train, { epochs = epochs, validation = test, verbose = 1 })
 
 -- What the model says about the first digits of the held-out fifth.
 local images, labels = prepare(held_out:take(8):tensors())
@@ -47,4 +47,4 @@ end
 
 model:save(path, { training = true })
 print("\nmodel saved: " .. path)
-print(string.format("test accuracy: %.1f %%", 100 * model:evaluate(test, { verbose = 0 }).accuracy))
+print(string.format("test accuracy: %.1f %%", 100 * model:evaluate(test).accuracy))

@@ -23,4 +23,4 @@ history:plot { metrics = { "loss" } }
 
 local fitted = model:predict(x)
 ml.plot({ points = y:reshape { 200 }, fitted = fitted:reshape { 200 } }, { title = "y = sin(3 x) + x / 2 + noise" })
-print(string.format("mean absolute error: %.3f", model:evaluate(x, y, { verbose = 0 }).mae))
+print(string.format("mean absolute error: %.3f", model:evaluate(x, y).mae))
