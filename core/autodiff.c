@@ -38,7 +38,13 @@ static moon_status through_body(sweep *s, const moon_grad *g) {
   moon_body body = {.attrs = n->attrs, .n = g->nx, .noutputs = g->ny, .in = g->x, .out = out};
   moon_status status = n->op->build(s->ctx, &body);
   if (status != MOON_OK) return status;
-  return moon__vjp(s->ctx, g->ny, out, g->dy, g->nx, g->x, true, g->dx);
+  status = moon__vjp(s->ctx, g->ny, out, g->dy, g->nx, g->x, true, g->dx);
+  for (int i = 1; i < g->nx; i++) { /* the same value given twice has one adjoint, that of both places */
+    for (int k = 0; k < i; k++) {
+      if (g->x[k] == g->x[i]) g->dx[i] = NULL;
+    }
+  }
+  return status;
 }
 
 static moon_status apply_rule(sweep *s, const moon_grad *g) {

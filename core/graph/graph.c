@@ -156,7 +156,7 @@ static moon_status resolve(moon_rewriter *r, const moon_node *n, moon_value *con
 }
 
 /* Is there a read or an assign of a variable after an assign of it? */
-static bool needs_order(moon_context *ctx, const moon_graph *g, bool *needed) {
+static moon_status needs_order(moon_context *ctx, const moon_graph *g, bool *needed) {
   moon_map assigned;
   bool ok = true;
   *needed = false;
@@ -168,7 +168,7 @@ static bool needs_order(moon_context *ctx, const moon_graph *g, bool *needed) {
     if (n->op->id == MOON_OP_assign) ok = moon__map_put(&assigned, n->variable, n->variable);
   }
   moon__map_free(&assigned);
-  return ok;
+  return ok ? MOON_OK : moon__fail_memory(ctx);
 }
 
 static moon_status check_inputs(moon_context *ctx, const moon_graph *g) {
@@ -207,7 +207,7 @@ moon_graph *moon_graph_new(moon_context *ctx, int ninputs, moon_value *const *in
   moon_graph *g = moon__graph_make(ctx, ninputs, inputs, noutputs, outputs, neffects, effects);
   bool needed = false;
   if (!g) return NULL;
-  if (check_inputs(ctx, g) != MOON_OK || !needs_order(ctx, g, &needed)) {
+  if (check_inputs(ctx, g) != MOON_OK || needs_order(ctx, g, &needed) != MOON_OK) {
     moon_graph_release(g);
     return NULL;
   }

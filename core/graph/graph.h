@@ -47,6 +47,10 @@ moon_graph *moon__rewrite(moon_rewriter *r, const moon_graph *g);
 /* A copy of node with other inputs (and its own attrs, graphs, variable, origin). */
 moon_value *moon__node_with_inputs(moon_context *ctx, const moon_node *node, moon_value *const *inputs);
 
+/* As moon_graph_call, with the side of mode nodes chosen: a moon_mode, or -1 to keep them. */
+moon_status moon__graph_call_mode(moon_context *ctx, const moon_graph *g, int side, moon_value *const *inputs,
+                                  moon_value **outputs);
+
 /* A specialised body put in the place of a node: its outputs over these inputs, random streams kept. */
 moon_status moon__graph_inline(moon_context *ctx, const moon_graph *g, moon_value *const *inputs, moon_value **outputs);
 

@@ -283,7 +283,8 @@ static moon_value *build(moon_context *ctx, const moon_node_spec *spec, void *at
   if (!n) return NULL;
   moon_status s = fill(ctx, n, spec, attrs, types);
   if (s == MOON_OK && ctx->eager_depth > 0 && ctx->compile_depth == 0 && !spec->raw) s = moon__eager_compute(ctx, n);
-  if (s != MOON_OK || !moon__scope_add(ctx, &n->outputs[0])) {
+  if (s == MOON_OK && !moon__scope_add(ctx, &n->outputs[0])) s = moon__fail_memory(ctx);
+  if (s != MOON_OK) {
     moon_value_release(&n->outputs[0]);
     return NULL;
   }

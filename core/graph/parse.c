@@ -536,10 +536,44 @@ static moon_status read_lists(parser *p, const values *v, lists *l) {
 static moon_status check_effects(parser *p, const lists *l) {
   for (int i = 0; i < l->neffects; i++) {
     if (l->effects[i]->node->op->flags & MOON_OPF_EFFECT) continue;
-    return moon__fail(p->ctx, MOON_EFORMAT, "graph text: effect %d is no assign but %s", i + p->ctx->index_base,
-                      l->effects[i]->node->op->name);
+    return moon__fail(p->ctx, MOON_EFORMAT, "effect %d is no assign but %s", i + p->ctx->index_base, l->effects[i]->node->op->name);
   }
   return MOON_OK;
+}
+
+/* The inputs listed and the input nodes of the graph must be the same, each once. */
+static moon_status check_inputs(parser *p, const moon_graph *g) {
+  moon_map listed;
+  moon_status status = MOON_OK;
+  moon__map_init(&listed, p->ctx->runtime);
+  for (int i = 0; status == MOON_OK && i < g->ninputs; i++) {
+    const moon_node *n = g->inputs[i]->node;
+    if (n->op->id != MOON_OP_input || moon__map_has(&listed, n)) {
+      status = moon__fail(p->ctx, MOON_EFORMAT, "input %d must be an input listed once, got %s", i + p->ctx->index_base, n->op->name);
+    } else if (!moon__map_put(&listed, n, p)) {
+      status = moon__fail_memory(p->ctx);
+    }
+  }
+  for (int i = 0; status == MOON_OK && i < g->nnodes; i++) {
+    const moon_node *n = g->nodes[i];
+    if (n->op->id == MOON_OP_input && !moon__map_has(&listed, n)) {
+      status = moon__fail(p->ctx, MOON_EFORMAT, "input '%s' is used but not listed", n->name);
+    }
+  }
+  moon__map_free(&listed);
+  return status;
+}
+
+/* Reads of variables stand in the text as a graph has them: resolved against the assigns before them. */
+static moon_graph *make_graph(parser *p, const lists *l, const char *at) {
+  moon_graph *g = NULL;
+  if (check_effects(p, l) == MOON_OK) {
+    g = moon__graph_make(p->ctx, l->ninputs, l->inputs, l->noutputs, l->outputs, l->neffects, l->effects);
+  }
+  if (g && check_inputs(p, g) == MOON_OK) return g;
+  moon_graph_release(g);
+  fail_within(p, at);
+  return NULL;
 }
 
 /* "{ nodes lists }" */
@@ -553,11 +587,7 @@ static moon_graph *read_graph(parser *p) {
   p->depth++;
   for (skip_spaces(p); status == MOON_OK && p->at < p->end && *p->at == '%'; skip_spaces(p)) status = read_node(p, &v);
   if (status == MOON_OK) status = read_lists(p, &v, &l);
-  if (status == MOON_OK) status = check_effects(p, &l);
-  if (status == MOON_OK) {
-    g = moon_graph_new(p->ctx, l.ninputs, l.inputs, l.noutputs, l.outputs, l.neffects, l.effects);
-    if (!g) fail_within(p, first);
-  }
+  if (status == MOON_OK) g = make_graph(p, &l, first);
   p->depth--;
   moon__free(runtime, v.item);
   moon__free(runtime, l.inputs);

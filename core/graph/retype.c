@@ -24,6 +24,10 @@ static moon_value *mapped(const retyping *r, moon_value *v) {
   return to ? to : v;
 }
 
+static moon_status replace(retyping *r, const void *key, moon_value *by) {
+  return moon__map_put(&r->map, key, by) ? MOON_OK : moon__fail_memory(r->ctx);
+}
+
 /* ---- Bindings ---- */
 
 static moon_status bind_input(retyping *r, const moon_value *formal, const moon_type *type) {
@@ -94,11 +98,11 @@ static moon_status retype_node(retyping *r, moon_node *n) {
     changed |= in[i] != n->inputs[i];
   }
   moon_value *through = pass_through(r, n, in);
-  if (through) return moon__map_put(&r->map, n->outputs, through) ? MOON_OK : moon__fail_memory(ctx);
+  if (through) return replace(r, n->outputs, through);
   if (n->op->id == MOON_OP_constant || (specialise && n->op->id == MOON_OP_variable)) return MOON_OK;
   if (n->op->id == MOON_OP_variable) { /* a call reads anew, in its own place of the program order */
     v = moon_variable_value(ctx, n->variable);
-    return v && moon__map_put(&r->map, n->outputs, v) ? MOON_OK : moon__fail_memory(ctx);
+    return v ? replace(r, n->outputs, v) : ctx->status;
   }
   bool keep = !changed && !r->bindings.n && n->ngraphs == 0 && !(n->op->flags & (MOON_OPF_RANDOM | MOON_OPF_EFFECT));
   if (keep && (specialise || ctx->eager_depth == 0)) return MOON_OK;
@@ -120,12 +124,13 @@ static moon_status retype_node(retyping *r, moon_node *n) {
   for (int i = 0; i < n->ngraphs; i++) moon_graph_release(graphs[i]);
   if (!v) return ctx->status;
   for (int i = 0; i < n->noutputs; i++) {
-    if (!moon__map_put(&r->map, &n->outputs[i], moon__output(v, i))) return moon__fail_memory(ctx);
+    moon_status s = replace(r, &n->outputs[i], moon__output(v, i));
+    if (s != MOON_OK) return s;
   }
-  /* Users of an assigned value read the value; the assign itself stays an effect. */
-  if (specialise && n->op->id == MOON_OP_assign && !moon__map_put(&r->map, n->outputs, in[0])) return moon__fail_memory(ctx);
-  if (specialise && n->op->id == MOON_OP_assign && !moon__map_put(&r->map, n, v)) return moon__fail_memory(ctx);
-  return MOON_OK;
+  if (!specialise || n->op->id != MOON_OP_assign) return MOON_OK;
+  /* Users of an assigned value read the value; the assign itself, found under its node, stays an effect. */
+  moon_status s = replace(r, n->outputs, in[0]);
+  return s == MOON_OK ? replace(r, n, v) : s;
 }
 
 /* Bodies have formals of their own, whose types follow from the same bindings. Mode nodes inside are chosen as outside. */
@@ -137,7 +142,6 @@ static moon_graph *retype_body(retyping *r, const moon_graph *body) {
     moon__fail_memory(ctx);
     return NULL;
   }
-  bool raw_inputs = true;
   for (int i = 0; i < body->nnodes; i++) {
     moon_node *n = body->nodes[i];
     if (n->op->id == MOON_OP_input) {
@@ -145,8 +149,7 @@ static moon_graph *retype_body(retyping *r, const moon_graph *body) {
       if (!eval_shape(r, &type.shape)) goto done;
       moon_node_spec spec = {.op = n->op, .name = n->name, .type = &type, .origin = n->origin, .raw = true};
       moon_value *formal = moon__node_build(ctx, &spec);
-      raw_inputs = formal && moon__map_put(&r->map, n->outputs, formal);
-      if (!raw_inputs) goto done;
+      if (!formal || replace(r, n->outputs, formal) != MOON_OK) goto done;
     } else if (retype_node(r, n) != MOON_OK) {
       goto done;
     }
@@ -215,7 +218,7 @@ static moon_graph *specialise(retyping *r, const moon_graph *g, const moon_type 
                            .origin = g->inputs[i]->node->origin, .raw = true};
     if (bind_input(r, g->inputs[i], &input_types[i]) != MOON_OK) goto done;
     v[i] = moon__node_build(ctx, &spec);
-    if (!v[i] || !moon__map_put(&r->map, g->inputs[i], v[i])) goto done;
+    if (!v[i] || replace(r, g->inputs[i], v[i]) != MOON_OK) goto done;
   }
   if (mark_needed(r, g, &needed) != MOON_OK) goto done;
   for (int i = 0; i < g->nnodes; i++) {
@@ -253,7 +256,8 @@ static moon_status call_inputs(retyping *r, const moon_graph *g, moon_value *con
     if (!x) return r->ctx->status;
     moon_status s = bind_input(r, g->inputs[i], &x->type);
     if (s != MOON_OK) return s;
-    if (!moon__map_put(&r->map, g->inputs[i], x)) return moon__fail_memory(r->ctx);
+    s = replace(r, g->inputs[i], x);
+    if (s != MOON_OK) return s;
   }
   return MOON_OK;
 }
@@ -272,14 +276,19 @@ static moon_status call(retyping *r, const moon_graph *g, moon_value *const *inp
   return s;
 }
 
-moon_status moon_graph_call(moon_context *ctx, const moon_graph *g, moon_value *const *inputs, moon_value **outputs) {
-  /* Computing at once cannot wait for a mode: numbers are those of inference. */
-  retyping r = {.ctx = ctx, .side = ctx->eager_depth > 0 ? MOON_INFERENCE : -1};
+moon_status moon__graph_call_mode(moon_context *ctx, const moon_graph *g, int side, moon_value *const *inputs,
+                                  moon_value **outputs) {
+  retyping r = {.ctx = ctx, .side = side};
   moon__map_init(&r.map, ctx->runtime);
   moon_status s = call(&r, g, inputs, outputs);
   moon__map_free(&r.map);
   moon__bindings_free(ctx->runtime, &r.bindings);
   return s;
+}
+
+moon_status moon_graph_call(moon_context *ctx, const moon_graph *g, moon_value *const *inputs, moon_value **outputs) {
+  /* Computing at once cannot wait for a mode: numbers are those of inference. */
+  return moon__graph_call_mode(ctx, g, ctx->eager_depth > 0 ? MOON_INFERENCE : -1, inputs, outputs);
 }
 
 moon_status moon__graph_inline(moon_context *ctx, const moon_graph *g, moon_value *const *inputs, moon_value **outputs) {
