@@ -38,6 +38,10 @@ BIND_OBJ := $(patsubst %.c,$(O)/obj/%.o,$(BIND_SRC)) $(O)/obj/embed.o
 LUA_SRC  := $(shell find lua/moonlet -name '*.lua')
 GEN      := $(O)/gen/ops.def $(O)/gen/cpu_kernels.def
 
+# One short line a step; make V=1 shows the commands.
+Q    := $(if $(V),,@)
+SAY   = $(if $(V),@:,@printf '  %-4s %s\n')
+
 .PHONY: all
 all: $(O)/libmoonlet.so $(O)/libmoonlet.a $(O)/moonlet.so $(O)/moonlet
 
@@ -50,38 +54,47 @@ $(GEN): $(O)/gen/stamp ;
 
 $(O)/gen/embed.c: $(LUA_SRC) spec/support/embed.sh
 	@mkdir -p $(@D)
-	sh spec/support/embed.sh > $@.new && mv $@.new $@
+	$(SAY) GEN $@
+	$(Q)sh spec/support/embed.sh > $@.new && mv $@.new $@
 
 $(O)/obj/embed.o: $(O)/gen/embed.c
 	@mkdir -p $(@D)
-	$(CC) $(ALL_CFLAGS) -Ilua/bind -c $< -o $@
+	$(SAY) CC $@
+	$(Q)$(CC) $(ALL_CFLAGS) -Ilua/bind -c $< -o $@
 
 define isa_rule
 $(O)/obj/%.$(1).o: %.c $(O)/gen/stamp
 	@mkdir -p $$(@D)
-	$$(CC) $$(ALL_CFLAGS) $$(ISA_$(1)) -DMOON_ISA=$(1) -MMD -c $$< -o $$@
+	$$(SAY) CC $$@
+	$$(Q)$$(CC) $$(ALL_CFLAGS) $$(ISA_$(1)) -DMOON_ISA=$(1) -MMD -c $$< -o $$@
 endef
 $(foreach i,$(ISAS),$(eval $(call isa_rule,$(i))))
 
 $(O)/obj/lua/%.o: lua/%.c $(O)/gen/stamp
 	@mkdir -p $(@D)
-	$(CC) $(ALL_CFLAGS) -Ilua/bind $(LUA_CFLAGS) $(if $(EDIT),-DMOON_HAVE_EDIT) -MMD -c $< -o $@
+	$(SAY) CC $@
+	$(Q)$(CC) $(ALL_CFLAGS) -Ilua/bind $(LUA_CFLAGS) $(if $(EDIT),-DMOON_HAVE_EDIT) -MMD -c $< -o $@
 
 $(O)/obj/%.o: %.c $(O)/gen/stamp
 	@mkdir -p $(@D)
-	$(CC) $(ALL_CFLAGS) -MMD -c $< -o $@
+	$(SAY) CC $@
+	$(Q)$(CC) $(ALL_CFLAGS) -MMD -c $< -o $@
 
 $(O)/libmoonlet.a: $(CORE_OBJ)
 	@rm -f $@
-	$(AR) rcs $@ $^
+	$(SAY) AR $@
+	$(Q)$(AR) rcs $@ $^
 
 $(O)/libmoonlet.so: $(CORE_OBJ)
-	$(CC) $(CFLAGS) -shared $(ALL_LDFLAGS) -o $@ $^ $(LIBS)
+	$(SAY) LD $@
+	$(Q)$(CC) $(CFLAGS) -shared $(ALL_LDFLAGS) -o $@ $^ $(LIBS)
 
 $(O)/moonlet.so: $(CORE_OBJ) $(BIND_OBJ)
-	$(CC) $(CFLAGS) -shared $(ALL_LDFLAGS) -o $@ $^ $(LIBS)
+	$(SAY) LD $@
+	$(Q)$(CC) $(CFLAGS) -shared $(ALL_LDFLAGS) -o $@ $^ $(LIBS)
 
 $(O)/moonlet: $(O)/obj/lua/main.o $(CORE_OBJ) $(BIND_OBJ)
-	$(CC) $(CFLAGS) -Wl,-E $(LDFLAGS) -o $@ $^ $(LUA_LIBS) $(if $(EDIT),-ledit) $(LIBS)
+	$(SAY) LD $@
+	$(Q)$(CC) $(CFLAGS) -Wl,-E $(LDFLAGS) -o $@ $^ $(LUA_LIBS) $(if $(EDIT),-ledit) $(LIBS)
 
 -include $(shell find $(O)/obj -name '*.d' 2>/dev/null)

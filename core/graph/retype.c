@@ -41,8 +41,12 @@ static moon_status bind_input(retyping *r, const moon_value *formal, const moon_
   bool fits = want->shape.ndim == type->shape.ndim;
   for (int i = 0; fits && i < want->shape.ndim; i++) {
     moon_dim have = type->shape.dim[i];
-    fits = moon__dim_match(ctx, want->shape.dim[i], have, &r->bindings);
-    if (!fits && !moon__dim_known(have) && moon__dim_known(want->shape.dim[i])) fits = true; /* checked when bound */
+    moon_status before = ctx->status;
+    ctx->status = MOON_OK;
+    fits = r->specialise ? moon__dim_match(ctx, want->shape.dim[i], have, &r->bindings)
+                         : moon__dim_match_call(ctx, want->shape.dim[i], have, &r->bindings);
+    if (ctx->status == MOON_EMEMORY) return MOON_EMEMORY;
+    ctx->status = before;
   }
   if (fits) return MOON_OK;
   return moon__fail(ctx, MOON_ESHAPE, "input '%s': expected shape %s, got %s", name,
@@ -52,7 +56,7 @@ static moon_status bind_input(retyping *r, const moon_value *formal, const moon_
 
 static bool eval(retyping *r, moon_dim *d) {
   if (moon__dim_known(*d)) return true;
-  moon_dim v = moon__dim_eval(r->ctx, *d, &r->bindings);
+  moon_dim v = r->specialise ? moon__dim_eval(r->ctx, *d, &r->bindings) : moon__dim_substitute(r->ctx, *d, &r->bindings);
   if (v == MOON_DIM_ERROR) return false;
   *d = v;
   return true;
