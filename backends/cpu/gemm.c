@@ -189,7 +189,7 @@ static void choose_tiles(gemm_plan *p) {
   p->dots = p->m <= 3 && p->a_column == 1 && !b_rows && p->b_row == 1;
   p->width = p->n <= lanes ? 1 : p->m <= set->rows[4] && p->n > 2 * lanes ? 4 : 2;
   p->height = moon__gemm_height(p->m, set->rows[p->width]);
-  p->pack_b = !p->dots && (!b_rows || p->m > 6 * set->rows[2]);
+  p->pack_b = !p->dots && (!b_rows || p->m > 40 * set->rows[2]);
   p->form = p->a_row == 1 && p->a_column != 1 ? MOON_GEMM_COLUMNS : MOON_GEMM_ROWS;
   bool contiguous = p->a_row == 1 || p->a_column == 1;
   bool same_sets = p->form == MOON_GEMM_ROWS && p->a_row % 512 == 0 && p->height > 6 && p->n >= 4 * panel_columns(p);
@@ -207,7 +207,7 @@ static double job_us(const gemm_plan *p, double m, double n, double k) {
 static void choose_blocks(gemm_plan *p) {
   int64_t wide = panel_columns(p);
   bool stream = !p->pack_b && p->m <= p->set->rows[4]; /* b passes by once, row after row */
-  p->k_block = stream ? 16 : 384;
+  p->k_block = stream ? 16 : 512;
   if (p->k <= 512 && !(stream && p->n > 2048)) p->k_block = p->k;
   if (p->dots) p->k_block = p->k;
   if (p->k_block < 1) p->k_block = 1;

@@ -1,0 +1,288 @@
+/*
+** conv_fast.c: f32 conv and conv_input_grad by register tiles of gemm.h, channels last. A tile's rows are places along one spatial
+** axis, its columns are channels of the result, and k runs over taps (segments) and channels of the source: the source is read
+** where it lies, weights too (the backward pass turns them round first). Borders are spans of their own, so nothing is padded.
+** Depthwise convolution has its own tile. The gradient of the filter is in conv_filter.c.
+**
+** Letters: the target (y, or x backward) is computed from the source (x, or dy backward). Products with window 1 and stride 1 take
+** all places of all images as one axis.
+*/
+#include "conv_fast.h"
+
+#include <string.h>
+
+#include "base/size.h"
+#include "fast.h"
+#include "gemm.h"
+#include "span.h"
+
+enum { MAX_SEGMENTS = 128, MAX_DEPTH = 1024 };
+
+typedef struct conv_plan {
+  const moon_gemm_set *set;
+  const moon_conv_set *conv;
+  moon_geometry g;
+  bool backward, depthwise, merged; /* merged: taps along the last axis and channels are one segment */
+  int64_t source_size[3], target_size[3], source_channels, target_channels, source_group, target_group;
+  int64_t image_block, block1, block2, column_block;
+  int64_t image_blocks, blocks1, blocks2, column_blocks;
+  size_t packed;
+  int nspans[3];
+  moon_span *spans[3]; /* behind the plan */
+} conv_plan;
+
+/* ---- One region: places of three spans for a range of images ---- */
+
+typedef struct region {
+  const conv_plan *p;
+  const float *source, *weights; /* of the group; of the block of columns */
+  float *target;
+  int64_t weight_step, columns;
+  int64_t first_image, last_image;
+  const moon_span *span[3];
+  int64_t lo[3], hi[3]; /* of each span's places */
+} region;
+
+/* Offsets of taps [from, from + n) of the region: in the source, and in the weights. */
+static void list_taps(const region *r, int64_t from, int64_t n, int64_t tap_weights, int64_t *source, int64_t *weights) {
+  const conv_plan *p = r->p;
+  int64_t inner = p->merged ? 1 : r->span[2]->ntaps;
+  for (int64_t i = 0; i < n; i++) {
+    int64_t t2 = (from + i) % inner, t1 = (from + i) / inner % r->span[1]->ntaps, t0 = (from + i) / inner / r->span[1]->ntaps;
+    int64_t at = t0 * r->span[0]->tap_source * p->source_size[1] + t1 * r->span[1]->tap_source;
+    source[i] = (at * p->source_size[2] + t2 * r->span[2]->tap_source) * p->source_channels;
+    int64_t tap = (r->span[0]->tap + t0 * r->span[0]->tap_step) * p->g.window[1] + r->span[1]->tap + t1 * r->span[1]->tap_step;
+    weights[i] = (tap * p->g.window[2] + r->span[2]->tap + t2 * r->span[2]->tap_step) * tap_weights;
+  }
+}
+
+/* How the places of the region are walked: rows of a tile along one axis, lines along the other. */
+typedef struct walk { int64_t rows, lines, source_row, source_line, target_row, target_line, source_at, target_at; } walk;
+
+static walk walk_of(const region *r) {
+  const conv_plan *p = r->p;
+  const moon_span *s0 = r->span[0], *s1 = r->span[1], *s2 = r->span[2];
+  int64_t s_line = p->source_size[2] * p->source_channels, t_line = p->target_size[2] * p->target_channels;
+  walk w = {.rows = r->hi[2] - r->lo[2], .lines = r->hi[1] - r->lo[1]};
+  w.source_row = s2->source_step * p->source_channels;
+  w.target_row = s2->step * p->target_channels;
+  w.source_line = s1->source_step * s_line;
+  w.target_line = s1->step * t_line;
+  int64_t plane = (s0->source + r->lo[0] * s0->source_step) * p->source_size[1];
+  w.source_at = (plane + s1->source + r->lo[1] * s1->source_step) * s_line;
+  w.source_at += (s2->source + r->lo[2] * s2->source_step) * p->source_channels;
+  plane = (s0->first + r->lo[0] * s0->step) * p->target_size[1];
+  w.target_at = (plane + s1->first + r->lo[1] * s1->step) * t_line + (s2->first + r->lo[2] * s2->step) * p->target_channels;
+  if (w.rows < 4 && w.rows < w.lines) {
+    walk turned = w;
+    turned.rows = w.lines, turned.source_row = w.source_line, turned.target_row = w.target_line;
+    turned.lines = w.rows, turned.source_line = w.source_row, turned.target_line = w.target_row;
+    return turned;
+  }
+  return w;
+}
+
+static int64_t image_of(const int64_t *size, int64_t channels) { return size[0] * size[1] * size[2] * channels; }
+
+static void multiply(const region *r, const walk *w, moon_gemm_tile t) {
+  const conv_plan *p = r->p;
+  const moon_gemm_set *set = p->set;
+  int64_t lanes = set->lanes;
+  int width = r->columns <= lanes ? 1 : w->rows <= set->rows[4] && r->columns > 2 * lanes ? 4 : 2;
+  int height = moon__gemm_height(w->rows, set->rows[width]);
+  int64_t wide = width * lanes;
+  t.a_step = w->source_row;
+  t.b_step = r->weight_step;
+  t.c_step = w->target_row;
+  for (int64_t j = 0; j < r->columns; j += wide)
+    for (int64_t n = r->first_image; n < r->last_image; n++)
+      for (int64_t line = 0; line < w->lines; line++) {
+        t.a = r->source + n * image_of(p->source_size, p->source_channels) + w->source_at + line * w->source_line;
+        t.c = r->target + n * image_of(p->target_size, p->target_channels) + w->target_at + line * w->target_line + j;
+        t.b = r->weights + j;
+        t.columns = moon__min_i64(wide, r->columns - j);
+        moon__gemm_panel(set, MOON_GEMM_ROWS, t, w->rows, height, height * w->source_row, width, false);
+      }
+}
+
+static void multiply_depthwise(const region *r, const walk *w, moon_depthwise t) {
+  const conv_plan *p = r->p;
+  t.w = r->weights;
+  t.channels = r->columns;
+  t.x_step = w->source_row;
+  t.y_step = w->target_row;
+  t.m = w->rows;
+  for (int64_t n = r->first_image; n < r->last_image; n++)
+    for (int64_t line = 0; line < w->lines; line++) {
+      t.x = r->source + n * image_of(p->source_size, p->source_channels) + w->source_at + line * w->source_line;
+      t.y = r->target + n * image_of(p->target_size, p->target_channels) + w->target_at + line * w->target_line;
+      p->conv->depthwise(&t);
+    }
+}
+
+static void run_region(const region *r) {
+  const conv_plan *p = r->p;
+  int64_t source[MAX_SEGMENTS], weights[MAX_SEGMENTS];
+  int64_t length = p->depthwise ? 1 : p->source_group * (p->merged ? r->span[2]->ntaps : 1);
+  int64_t count = r->span[0]->ntaps * r->span[1]->ntaps * (p->merged ? 1 : r->span[2]->ntaps);
+  int64_t tap_weights = p->depthwise ? p->target_channels : p->backward ? p->target_group * p->g.c_out : p->source_group * p->g.c_out;
+  int64_t at_once = moon__max_i64(1, moon__min_i64(MAX_SEGMENTS, MAX_DEPTH / moon__max_i64(1, length)));
+  walk w = walk_of(r);
+  int64_t from = 0;
+  do { /* once even where no tap lies inside: zeros then */
+    int64_t n = moon__min_i64(count - from, at_once);
+    list_taps(r, from, n, tap_weights, source, weights);
+    if (p->depthwise) {
+      multiply_depthwise(r, &w, (moon_depthwise){.ntaps = n, .x_taps = source, .w_taps = weights, .add = from > 0});
+    } else {
+      multiply(r, &w, (moon_gemm_tile){.nsegments = n, .length = length, .a_segments = source, .b_segments = weights, .add = from > 0});
+    }
+    from += n;
+  } while (from < count);
+}
+
+/* ---- Jobs ---- */
+
+static void run_conv(const moon_call *call, int64_t first, int64_t last) {
+  const conv_plan *p = call->state;
+  for (int64_t job = first; job < last; job++) {
+    int64_t rest = job, column = rest % p->column_blocks * p->column_block;
+    rest /= p->column_blocks;
+    int64_t group = rest % (p->depthwise ? 1 : p->g.groups);
+    rest /= p->depthwise ? 1 : p->g.groups;
+    int64_t from2 = rest % p->blocks2 * p->block2;
+    rest /= p->blocks2;
+    int64_t from1 = rest % p->blocks1 * p->block1;
+    rest /= p->blocks1;
+    int64_t from0 = rest % p->target_size[0], image = rest / p->target_size[0] * p->image_block;
+    region r = {.p = p, .first_image = image, .last_image = moon__min_i64(p->g.batch, image + p->image_block)};
+    int64_t whole = p->depthwise ? p->target_channels : p->target_group;
+    r.columns = moon__min_i64(p->column_block, whole - column);
+    r.source = (const float *)(const void *)call->in[0].data + group * p->source_group + (p->depthwise ? column : 0);
+    r.target = (float *)(void *)call->out[0].data + group * p->target_group + column;
+    r.weights = (const float *)(const void *)call->in[1].data + group * p->target_group + column;
+    r.weight_step = p->g.c_out;
+    if (p->backward && !p->depthwise) { /* turned: [tap][group][c_out of it][c_in of it] */
+      r.weights = (const float *)(const void *)(call->scratch + p->packed) + group * p->source_group * p->target_group + column;
+      r.weight_step = p->target_group;
+    }
+    const int64_t from[3] = {from0, from1, from2}, to[3] = {from0 + 1, from1 + p->block1, from2 + p->block2};
+    int64_t nregions = (int64_t)p->nspans[0] * p->nspans[1] * p->nspans[2];
+    for (int64_t i = 0; i < nregions; i++) {
+      const int64_t at[3] = {i / p->nspans[2] / p->nspans[1], i / p->nspans[2] % p->nspans[1], i % p->nspans[2]};
+      bool empty = false;
+      for (int d = 0; d < 3; d++) {
+        r.span[d] = &p->spans[d][at[d]];
+        moon__span_clip(r.span[d], from[d], to[d], &r.lo[d], &r.hi[d]);
+        empty |= r.lo[d] >= r.hi[d];
+      }
+      if (!empty) run_region(&r);
+    }
+  }
+}
+
+/* One job turns the weights of a tap and group round: [c_in, c_out] -> [c_out, c_in]. */
+static void run_turn(const moon_call *call, int64_t first, int64_t last) {
+  const conv_plan *p = call->state;
+  const float *w = (const float *)(const void *)call->in[1].data;
+  float *out = (float *)(void *)(call->scratch + p->packed);
+  for (int64_t job = first; job < last; job++) {
+    int64_t tap = job / p->g.groups, group = job % p->g.groups;
+    p->set->pack(out + job * p->source_group * p->target_group, w + tap * p->target_group * p->g.c_out + group * p->source_group,
+                 p->source_group, p->target_group, 1, p->g.c_out, p->target_group);
+  }
+}
+
+/* ---- Plan ---- */
+
+static bool is_dense_f32(const moon_array *a) { return a->dtype == MOON_DTYPE_f32; }
+
+bool moon__cpu_conv_fits(const moon_fast *f) {
+  return is_dense_f32(&f->in[0]) && is_dense_f32(&f->in[1]) && is_dense_f32(&f->out[0]);
+}
+
+/* All places of all images become one axis. */
+static void flatten(moon_geometry *g) {
+  for (int i = 0; i < 3; i++)
+    if (g->window[i] != 1 || g->stride[i] != 1 || g->pad_lo[i] != 0 || g->in[i] != g->out[i]) return;
+  g->in[2] = g->out[2] = g->batch * g->in[0] * g->in[1] * g->in[2];
+  g->in[0] = g->in[1] = g->out[0] = g->out[1] = g->batch = 1;
+}
+
+static double work_us(const conv_plan *p, double places, double columns) {
+  double taps = (double)p->g.window[0] * (double)p->g.window[1] * (double)p->g.window[2];
+  if (p->backward) taps /= (double)p->g.stride[0] * (double)p->g.stride[1] * (double)p->g.stride[2];
+  double rate = p->set->lanes == 16 ? 180e3 : p->set->lanes == 8 ? 90e3 : 15e3;
+  double depth = p->depthwise ? 3 : (double)p->source_group;
+  return 2 * places * columns * (taps < 1 ? 1 : taps) * depth / rate + places * 0.002;
+}
+
+/* Blocks of about 40 us: whole images, else lines, else parts of a line, else columns too. */
+static void choose_blocks(conv_plan *p) {
+  int64_t whole = p->depthwise ? p->target_channels : p->target_group, wide = 4 * p->set->lanes;
+  p->image_block = 1;
+  p->block1 = p->target_size[1];
+  p->block2 = p->target_size[2];
+  p->column_block = whole;
+  double image = work_us(p, (double)(p->block1 * p->block2), (double)whole);
+  if (image < 20) p->image_block = moon__max_i64(1, moon__min_i64(p->g.batch, (int64_t)(40 / image)));
+  while (p->column_block > 2 * wide && work_us(p, 56, (double)p->column_block) > 60)
+    p->column_block = moon__ceildiv_i64(p->column_block / 2, wide) * wide;
+  while (p->block1 > 1 && work_us(p, (double)(p->block1 * p->block2), (double)p->column_block) > 60) p->block1 = (p->block1 + 1) / 2;
+  while (p->block2 > 28 && work_us(p, (double)(p->block1 * p->block2), (double)p->column_block) > 60)
+    p->block2 = moon__ceildiv_i64(p->block2 / 2, 14) * 14;
+  p->image_blocks = moon__ceildiv_i64(p->g.batch, p->image_block);
+  p->blocks1 = moon__ceildiv_i64(p->target_size[1], p->block1);
+  p->blocks2 = moon__ceildiv_i64(p->target_size[2], p->block2);
+  p->column_blocks = moon__ceildiv_i64(whole, p->column_block);
+}
+
+static void set_roles(conv_plan *p) {
+  const moon_geometry *g = &p->g;
+  memcpy(p->source_size, p->backward ? g->out : g->in, sizeof p->source_size);
+  memcpy(p->target_size, p->backward ? g->in : g->out, sizeof p->target_size);
+  p->source_channels = p->backward ? g->c_out : g->c_in;
+  p->target_channels = p->backward ? g->c_in : g->c_out;
+  p->source_group = p->source_channels / g->groups;
+  p->target_group = p->target_channels / g->groups;
+  p->depthwise = g->groups > 1 && p->source_group == 1 && p->target_group == 1;
+  p->merged = !p->backward && !p->depthwise && g->groups == 1 && g->dilation[2] == 1;
+}
+
+static moon_status plan_conv(const moon_fast *f, moon_choice *c, bool backward) {
+  moon_geometry g = moon__conv_geometry(f->node);
+  int64_t (*spans)(const moon_geometry *, int, moon_span *) = backward ? moon__spans_backward : moon__spans_forward;
+  int64_t count[3], total = 0, bytes;
+  flatten(&g);
+  c->dense_in = 3;
+  for (int i = 0; i < 3; i++) total += count[i] = spans(&g, i, NULL);
+  if (!moon__mul_i64(total, (int64_t)sizeof(moon_span), &bytes)) return MOON_ESIZE;
+  conv_plan *p = moon__fast_state(f, c, sizeof *p + (size_t)bytes);
+  if (!p) return MOON_EMEMORY;
+  p->g = g;
+  p->backward = backward;
+  p->set = MOON_ISA_PICK(f->isa, moon__gemm_set);
+  p->conv = MOON_ISA_PICK(f->isa, moon__conv_set);
+  set_roles(p);
+  moon_span *at = (moon_span *)(void *)(p + 1);
+  for (int i = 0; i < 3; at += count[i++]) {
+    p->spans[i] = at;
+    p->nspans[i] = (int)spans(&g, i, at);
+  }
+  c->kernel = backward ? MOON_ISA_TEXT(f->isa, "cpu_conv_input_grad_f32") : MOON_ISA_TEXT(f->isa, "cpu_conv_f32");
+  c->why = p->depthwise ? "depthwise" : "direct, channels last";
+  if (g.batch == 0 || p->target_channels == 0 || total == 0 || count[0] == 0 || count[1] == 0 || count[2] == 0) return MOON_OK;
+  choose_blocks(p);
+  if (backward && !p->depthwise) {
+    int64_t taps = g.window[0] * g.window[1] * g.window[2], floats, w_bytes;
+    if (!moon__mul_i64(taps * p->source_channels, p->target_group, &floats) || !moon__mul_i64(floats, 4, &w_bytes)) return MOON_ESIZE;
+    c->scratch_bytes = (size_t)w_bytes;
+    moon__fast_phase(c, run_turn, taps * g.groups);
+  }
+  int64_t groups = p->depthwise ? 1 : g.groups;
+  moon__fast_phase(c, run_conv, p->image_blocks * p->target_size[0] * p->blocks1 * p->blocks2 * groups * p->column_blocks);
+  return MOON_OK;
+}
+
+moon_status moon__cpu_conv_plan(const moon_fast *f, moon_choice *c) { return plan_conv(f, c, false); }
+moon_status moon__cpu_conv_input_grad_plan(const moon_fast *f, moon_choice *c) { return plan_conv(f, c, true); }

@@ -1,0 +1,29 @@
+/*
+** conv_fast.h: depthwise convolution's inner loops, compiled once per instruction set: vectors of channels, one weight a channel.
+*/
+#ifndef MOON_CONV_FAST_H
+#define MOON_CONV_FAST_H
+#include "isa.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/* Rows y [m, channels] = sum over taps t of x [m, channels] at x_taps[t] times w [channels] at w_taps[t]. */
+typedef struct moon_depthwise {
+  const float *x, *w;
+  float *y;
+  int64_t x_step, y_step, m, channels; /* steps from row to row */
+  int64_t ntaps;
+  const int64_t *x_taps, *w_taps;
+  bool add; /* y += instead of y = */
+} moon_depthwise;
+
+typedef struct moon_conv_set {
+  void (*depthwise)(const moon_depthwise *t);
+  /* w [channels] (+)= sum over segments s and places i in [0, length) of x at x_segments[s] + i * x_step times dy at
+  ** dy_segments[s] + i * channels of dy. */
+  void (*depthwise_filter)(float *w, const float *x, const float *dy, const int64_t *x_segments, const int64_t *dy_segments,
+                           int64_t nsegments, int64_t length, int64_t x_step, int64_t dy_step, int64_t channels, bool add);
+} moon_conv_set;
+MOON_ISA_DECLARE(const moon_conv_set, moon__conv_set)
+#endif
