@@ -161,6 +161,83 @@ bool moon__dim_match(moon_context *ctx, moon_dim d, int64_t size, moon_bindings 
   return good;
 }
 
+/* ---- dims in the place of unknowns ---- */
+
+static bool substitute(moon_context *ctx, moon_dim d, const moon_bindings *b, moon_poly *out);
+
+static bool substitute_atom(moon_context *ctx, int32_t i, const moon_bindings *b, moon_poly *out) {
+  moon_dims *dims = ctx->runtime->dims;
+  moon_atom atom = dims->atoms[i]; /* a copy: the table may move */
+  moon_poly x, y;
+  int64_t bound;
+  if (atom.kind == MOON_ATOM_NAME && eval_name(dims, i, b, &bound) == DONE) return moon__poly_of(ctx, bound, out);
+  if (atom.kind == MOON_ATOM_NAME) {
+    out->n = 1;
+    out->term[0].k = 1;
+    out->term[0].n = 1;
+    out->term[0].atom[0] = i;
+    return true;
+  }
+  if (!substitute(ctx, atom.a, b, &x) || !substitute(ctx, atom.b, b, &y)) return false;
+  return atom.kind == MOON_ATOM_FLOOR ? moon__poly_floordiv(ctx, &x, &y, out) : moon__poly_max(ctx, &x, &y, out);
+}
+
+static bool substitute(moon_context *ctx, moon_dim d, const moon_bindings *b, moon_poly *out) {
+  moon_poly p, sum = {.n = 0};
+  if (!moon__poly_of(ctx, d, &p)) return false;
+  for (int i = 0; i < p.n; i++) {
+    moon_poly product, factor;
+    moon__poly_number(p.term[i].k, &product);
+    for (int j = 0; j < p.term[i].n; j++) {
+      if (!substitute_atom(ctx, p.term[i].atom[j], b, &factor) || !moon__poly_mul(ctx, &product, &factor, &product)) return false;
+    }
+    if (!moon__poly_add(ctx, &sum, &product, 1, &sum)) return false;
+  }
+  *out = sum;
+  return true;
+}
+
+moon_dim moon__dim_substitute(moon_context *ctx, moon_dim d, const moon_bindings *b) {
+  moon_poly p;
+  if (d >= 0 || b->n == 0) return d;
+  moon__dims_lock(ctx->runtime);
+  d = substitute(ctx, d, b, &p) ? moon__poly_dim(ctx, &p) : MOON_DIM_ERROR;
+  moon__dims_unlock(ctx->runtime);
+  return d;
+}
+
+static bool all_known(const moon_bindings *b) {
+  for (int i = 0; i < b->n; i++) {
+    if (b->item[i].size < 0) return false;
+  }
+  return true;
+}
+
+/* The number of the unknown that d is alone, not bound yet; -1: it is not. */
+static int32_t free_name(const moon_dims *dims, moon_dim d, const moon_bindings *b) {
+  const moon_expr *e = moon__dim_expr(dims, d);
+  int64_t bound;
+  if (!e || e->n != 1 || e->term[0].k != 1 || e->term[0].n != 1) return -1;
+  if (dims->atoms[e->term[0].atom[0]].kind != MOON_ATOM_NAME) return -1;
+  return eval_name(dims, e->term[0].atom[0], b, &bound) == DONE ? -1 : e->term[0].atom[0];
+}
+
+bool moon__dim_match_call(moon_context *ctx, moon_dim d, moon_dim came, moon_bindings *b) {
+  int32_t name;
+  moon_dim now;
+  bool good = true;
+  if (d >= 0 && came >= 0) return d == came;
+  if (d >= 0) return true;
+  if (came >= 0 && all_known(b)) return moon__dim_match(ctx, d, came, b);
+  moon__dims_lock(ctx->runtime);
+  name = free_name(ctx->runtime->dims, d, b);
+  if (name >= 0) good = bind(ctx, name, came, b);
+  moon__dims_unlock(ctx->runtime);
+  if (name >= 0) return good;
+  now = moon__dim_substitute(ctx, d, b);
+  return now != MOON_DIM_ERROR && (now < 0 || came < 0 || now == came);
+}
+
 void moon__bindings_free(moon_runtime *runtime, moon_bindings *b) {
   moon__free(runtime, b->item);
   b->item = NULL;

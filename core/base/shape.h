@@ -14,7 +14,7 @@ moon_dim moon__dim_ceildiv(moon_context *ctx, moon_dim a, moon_dim b);
 /* a / b where b must divide a; for symbolic a and b cancels common factors (2*batch*6 / batch = 12), else a floor division. */
 moon_dim moon__dim_divexact(moon_context *ctx, moon_dim a, moon_dim b);
 
-/* What unknowns are bound to while a graph is compiled for concrete sizes. */
+/* What unknowns are bound to while a graph is compiled for concrete sizes; while it is called, sizes may be dims (substitute). */
 typedef struct moon_bindings {
   int n, capacity;
   struct { moon_dim unknown; int64_t size; } *item;
@@ -24,6 +24,11 @@ int64_t moon__dim_eval(moon_context *ctx, moon_dim d, const moon_bindings *b);
 /* Matches the dim expression d of an input against a size that came: binds an unknown, or checks the value of an expression.
 ** Returns false when they disagree (no error recorded), and records MOON_EMEMORY only when memory is out. */
 bool moon__dim_match(moon_context *ctx, moon_dim d, int64_t size, moon_bindings *b);
+/* d with bound unknowns replaced by what they are bound to, dims included; others stay. MOON_DIM_ERROR with an error. */
+moon_dim moon__dim_substitute(moon_context *ctx, moon_dim d, const moon_bindings *b);
+/* Matches the dim expression d of a called graph against a size or dim that came, as moon__dim_match: an unknown is bound to it;
+** what cannot be compared is checked when sizes are bound. */
+bool moon__dim_match_call(moon_context *ctx, moon_dim d, moon_dim came, moon_bindings *b);
 /* Reads the text form back ("2*time+1"); text ends at text_end. MOON_DIM_ERROR with an error. */
 moon_dim moon__dim_parse(moon_context *ctx, const char *text, const char *text_end);
 void moon__bindings_free(moon_runtime *runtime, moon_bindings *b);
