@@ -35,7 +35,7 @@ local function name_outputs(self, outputs, records)
     local name
     for _, record in ipairs(records) do
       for _, id in ipairs(record.outputs) do
-        if id == symbol.id then name = record.layer.name end
+        if id == core.symbol_id(symbol) then name = record.layer.name end
       end
     end
     name = name or (#outputs == 1 and "output" or "output_" .. i)
@@ -60,7 +60,7 @@ local function renamed(graph, inputs)
     end
   end
   if not changed then return graph, inputs, graph:outputs() end
-  local results = graph:call(formals)
+  local results = core.graph_call(graph, formals)
   return core.graph(formals, results, {}), formals, results
 end
 
@@ -75,18 +75,12 @@ local function unique_layers(records)
   return list
 end
 
-local function holds(list, variable)
-  for _, known in ipairs(list) do
-    if known == variable then return true end
-  end
-  return false
-end
-
 -- Variables of the graph that no layer has: those that a script used between layers.
 local function own_variables(self, graph)
-  local known, list = self.variables, {}
+  local known, list = {}, {}
+  for _, variable in ipairs(self.variables) do known[core.identity(variable)] = true end
   for _, variable in ipairs(graph:variables()) do
-    if not holds(known, variable) then list[#list + 1] = { name = variable.name, variable = variable } end
+    if not known[core.identity(variable)] then list[#list + 1] = { name = variable.name, variable = variable } end
   end
   return list
 end

@@ -214,7 +214,7 @@ end
 function Network.apply_entry(entry, inputs, training)
   local side = nil
   if training ~= nil then side = training and "train" or "infer" end
-  return entry.graph:call(Network.cast_inputs(entry, inputs), side)
+  return core.graph_call(entry.graph, Network.cast_inputs(entry, inputs), side)
 end
 
 --- The list of inputs with the dtypes that the graph takes.

@@ -111,12 +111,12 @@ end
 local function collector(model)
   local list, seen = {}, {}
   return list, function(variable)
-    local before = seen[variable.name]
+    local before, identity = seen[variable.name], core.identity(variable)
     if before ~= nil then
-      if before ~= variable then model:fail("save: two variables are called '%s'", variable.name) end
+      if before ~= identity then model:fail("save: two variables are called '%s'", variable.name) end
       return
     end
-    seen[variable.name] = variable
+    seen[variable.name] = identity
     list[#list + 1] = { variable.name, variable:read() }
   end
 end

@@ -14,7 +14,7 @@ local count = 0
 
 --- Notes an input made by `ml.input`.
 function calls.register(symbol)
-  local bucket = { root = symbol.id, records = {}, reached = { [symbol.id] = true } }
+  local bucket = { records = {}, reached = { [core.symbol_id(symbol)] = true } }
   bucket_of_input[symbol] = bucket
   buckets_at[bucket] = true
 end
@@ -25,11 +25,11 @@ local function walk(symbols, visit)
   for i = #symbols, 1, -1 do stack[#stack + 1] = symbols[i] end
   while #stack > 0 do
     local symbol = table.remove(stack)
-    local id = symbol.id
+    local id = core.symbol_id(symbol)
     if not seen[id] then
       seen[id] = true
       if visit(symbol, id) then
-        local inputs = symbol:inputs()
+        local inputs = core.symbol_inputs(symbol)
         for i = #inputs, 1, -1 do stack[#stack + 1] = inputs[i] end
       end
     end
@@ -59,7 +59,7 @@ function calls.record(layer, inputs, outputs)
   count = count + 1
   local record = { layer = layer, order = count, outputs = {}, shapes = {} }
   for i, symbol in ipairs(outputs) do
-    record.outputs[i] = symbol.id
+    record.outputs[i] = core.symbol_id(symbol)
     record.shapes[i] = symbol.shape
   end
   for _, bucket in ipairs(buckets_reached(inputs)) do
@@ -76,7 +76,7 @@ end
 -- @treturn table list of `{ layer =, outputs = { node ids }, shapes = }`
 function calls.between(inputs, outputs)
   local stop, found, list = {}, {}, {}
-  for _, symbol in ipairs(inputs) do stop[symbol.id] = true end
+  for _, symbol in ipairs(inputs) do stop[core.symbol_id(symbol)] = true end
   walk(outputs, function(_, id)
     for bucket in pairs(buckets_at) do
       for _, record in ipairs(bucket.records[id] or {}) do

@@ -171,7 +171,17 @@ local function results(self, x, ...)
   return ...
 end
 
-local function leave(self, x, saved, ok, ...)
+-- Outside of traces, weights read beside symbols must become symbols too.
+local function begins_graph(x)
+  if core.trace_depth() > 0 or core.is_eager() then return false end
+  for _, leaf in ipairs(util.flatten(x)) do
+    if core.kind(leaf) == "symbol" then return true end
+  end
+  return false
+end
+
+local function leave(self, x, saved, symbolic, ok, ...)
+  if symbolic then core.symbolic_pop() end
   core.path_pop()
   depth = depth - 1
   mode.set(saved)
@@ -194,9 +204,11 @@ function Layer:__call(x, opts)
     util.check(self:who(), { "training", "boolean" }, opts.training)
     mode.set(opts.training)
   end
+  local symbolic = begins_graph(x)
   core.path_push(self.name)
+  if symbolic then core.symbolic_push() end
   depth = depth + 1
-  return leave(self, x, saved, pcall(run, self, x, opts))
+  return leave(self, x, saved, symbolic, pcall(run, self, x, opts))
 end
 
 function Layer:__tostring()
