@@ -112,11 +112,20 @@ static closing_lists outputs_of(lua_State *L, const moon_body_graph *body) {
   return c;
 }
 
+/* The captured value; a variable read while eager mode was off is read again, with numbers. */
+static moon_value *captured(moon_bind *b, moon_value *v) {
+  bool again = b->ctx->eager_depth > 0 && !moon_value_tensor(v) && v->node->op->id == MOON_OP_variable;
+  return moon_value_retain(again ? moon_variable_value(b->ctx, v->node->variable) : v);
+}
+
 /* Puts the captured values into the list; false when there is no room. Frees the array. */
 static bool take_captures(moon_bind *b, moon_lua_list *list, moon_value **captures, int n, int room) {
   bool fits = n <= room;
-  for (int i = 0; i < n && fits; i++) list->item[i] = moon_value_retain(captures[i]);
-  if (fits) list->n = n;
+  for (int i = 0; i < n && fits; i++) {
+    list->item[i] = captured(b, captures[i]);
+    if (list->item[i]) list->n = i + 1;
+    else fits = false;
+  }
   moon__free(b->runtime, captures);
   return fits;
 }
@@ -140,6 +149,7 @@ void moon__lua_body_close(lua_State *L, moon_bind *b, moon_body_graph *body, con
   moon_scope_close(b->ctx);
   if (!g) moon__lua_raise(L, b);
   moon__lua_own(L, b, -1, MOON_LUA_GRAPH, g);
+  if (!fits && ncaptures <= room) moon__lua_raise(L, b);
   if (!fits) moon__lua_fail(L, "a body uses %d outer values, at most %d are possible", ncaptures, room);
 }
 

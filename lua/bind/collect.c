@@ -10,7 +10,7 @@
 #define LIMIT_MIN_BYTES ((size_t)12 << 20)
 #define LIMIT_MAX_BYTES ((size_t)512 << 20)
 #define OBJECT_BYTES ((size_t)384)          /* headers of a small tensor */
-#define WORK_FACTOR 3.0                     /* marking, sweeping and finalizing a heap, in bytes of it */
+#define WORK_FACTOR 1.5                     /* marking, sweeping and finalizing a heap, in bytes of it */
 
 static size_t heap_bytes(lua_State *L) { return (size_t)lua_gc(L, LUA_GCCOUNT, 0) * 1024; }
 
