@@ -2,6 +2,7 @@
 ** conv_fast.c: f32 conv and conv_input_grad by register tiles of gemm.h, channels last. A tile's rows are places along one spatial
 ** axis, its columns are channels of the result, and k runs over taps (segments) and channels of the source: the source is read
 ** where it lies, weights too (the backward pass turns them round first). Borders are spans of their own, so nothing is padded.
+** Where weights outweigh the places (deep layers of small images), taps are the outer loop instead, so that weights are read once.
 ** Depthwise convolution has its own tile. The gradient of the filter is in conv_filter.c.
 **
 ** Letters: the target (y, or x backward) is computed from the source (x, or dy backward). Products with window 1 and stride 1 take
@@ -23,6 +24,7 @@ typedef struct conv_plan {
   const moon_conv_set *conv;
   moon_geometry g;
   bool backward, depthwise, merged; /* merged: taps along the last axis and channels are one segment */
+  bool by_taps;
   int64_t source_size[3], target_size[3], source_channels, target_channels, source_group, target_group;
   int64_t image_block, block1, block2, column_block;
   int64_t image_blocks, blocks1, blocks2, column_blocks;
@@ -41,6 +43,7 @@ typedef struct region {
   int64_t first_image, last_image;
   const moon_span *span[3];
   int64_t lo[3], hi[3]; /* of each span's places */
+  bool add;
 } region;
 
 /* Offsets of taps [from, from + n) of the region: in the source, and in the weights. */
@@ -133,15 +136,69 @@ static void run_region(const region *r) {
     int64_t n = moon__min_i64(count - from, at_once);
     list_taps(r, from, n, tap_weights, source, weights);
     if (p->depthwise) {
-      multiply_depthwise(r, &w, (moon_depthwise){.ntaps = n, .x_taps = source, .w_taps = weights, .add = from > 0});
+      multiply_depthwise(r, &w, (moon_depthwise){.ntaps = n, .x_taps = source, .w_taps = weights, .add = r->add || from > 0});
     } else {
-      multiply(r, &w, (moon_gemm_tile){.nsegments = n, .length = length, .a_segments = source, .b_segments = weights, .add = from > 0});
+      multiply(r, &w, (moon_gemm_tile){.nsegments = n, .length = length, .a_segments = source, .b_segments = weights, .add = r->add || from > 0});
     }
     from += n;
   } while (from < count);
 }
 
 /* ---- Jobs ---- */
+
+static bool clip(region *r, const int64_t *from, const int64_t *to) {
+  bool some = true;
+  for (int d = 0; d < 3; d++) {
+    moon__span_clip(r->span[d], from[d], to[d], &r->lo[d], &r->hi[d]);
+    some &= r->lo[d] < r->hi[d];
+  }
+  return some;
+}
+
+static void run_spans(region *r, const int64_t *from, const int64_t *to) {
+  const conv_plan *p = r->p;
+  for (int i = 0; i < p->nspans[0]; i++)
+    for (int j = 0; j < p->nspans[1]; j++)
+      for (int k = 0; k < p->nspans[2]; k++) {
+        r->span[0] = &p->spans[0][i], r->span[1] = &p->spans[1][j], r->span[2] = &p->spans[2][k];
+        if (clip(r, from, to)) run_region(r);
+      }
+}
+
+/* All places that one tap reaches, along an axis. */
+static moon_span span_of(const conv_plan *p, int axis, int64_t tap) {
+  int64_t lo, hi, s = p->g.stride[axis], shift = tap * p->g.dilation[axis] - p->g.pad_lo[axis];
+  moon__span_of_tap(&p->g, axis, tap, &lo, &hi);
+  moon_span x = {.first = lo * s + shift, .step = s, .count = hi - lo, .source = lo, .source_step = 1};
+  moon_span y = {.first = lo, .step = 1, .count = hi - lo, .source = lo * s + shift, .source_step = s};
+  moon_span *r = p->backward ? &x : &y;
+  r->tap = tap, r->tap_step = 1, r->ntaps = 1;
+  return *r;
+}
+
+static void clear_block(const region *r, const int64_t *from, const int64_t *to) {
+  const conv_plan *p = r->p;
+  int64_t end1 = moon__min_i64(to[1], p->target_size[1]), end2 = moon__min_i64(to[2], p->target_size[2]);
+  for (int64_t n = r->first_image; n < r->last_image; n++)
+    for (int64_t i = from[1]; i < end1; i++)
+      for (int64_t j = from[2]; j < end2; j++) {
+        int64_t at = ((n * p->target_size[0] + from[0]) * p->target_size[1] + i) * p->target_size[2] + j;
+        memset(r->target + at * p->target_channels, 0, (size_t)r->columns * sizeof *r->target);
+      }
+}
+
+static void run_taps(region *r, const int64_t *from, const int64_t *to) {
+  const conv_plan *p = r->p;
+  const int64_t *window = p->g.window;
+  clear_block(r, from, to);
+  r->add = true;
+  for (int64_t i = 0; i < window[0] * window[1] * window[2]; i++) {
+    moon_span s0 = span_of(p, 0, i / window[2] / window[1]), s1 = span_of(p, 1, i / window[2] % window[1]);
+    moon_span s2 = span_of(p, 2, i % window[2]);
+    r->span[0] = &s0, r->span[1] = &s1, r->span[2] = &s2;
+    if (clip(r, from, to)) run_region(r);
+  }
+}
 
 static void run_conv(const moon_call *call, int64_t first, int64_t last) {
   const conv_plan *p = call->state;
@@ -167,17 +224,8 @@ static void run_conv(const moon_call *call, int64_t first, int64_t last) {
       r.weight_step = p->target_group;
     }
     const int64_t from[3] = {from0, from1, from2}, to[3] = {from0 + 1, from1 + p->block1, from2 + p->block2};
-    int64_t nregions = (int64_t)p->nspans[0] * p->nspans[1] * p->nspans[2];
-    for (int64_t i = 0; i < nregions; i++) {
-      const int64_t at[3] = {i / p->nspans[2] / p->nspans[1], i / p->nspans[2] % p->nspans[1], i % p->nspans[2]};
-      bool empty = false;
-      for (int d = 0; d < 3; d++) {
-        r.span[d] = &p->spans[d][at[d]];
-        moon__span_clip(r.span[d], from[d], to[d], &r.lo[d], &r.hi[d]);
-        empty |= r.lo[d] >= r.hi[d];
-      }
-      if (!empty) run_region(&r);
-    }
+    if (p->by_taps) run_taps(&r, from, to);
+    else run_spans(&r, from, to);
   }
 }
 
@@ -217,20 +265,25 @@ static double work_us(const conv_plan *p, double places, double columns) {
   return 2 * places * columns * (taps < 1 ? 1 : taps) * depth / rate + places * 0.002;
 }
 
-/* Blocks of about 40 us: whole images, else lines, else parts of a line, else columns too. */
+/* Blocks of about 40 us: many images, one, or part of one. What is smaller, the block's weights or its source, is read again by more
+** jobs: so the larger is cut first. */
 static void choose_blocks(conv_plan *p) {
-  int64_t whole = p->depthwise ? p->target_channels : p->target_group, wide = 4 * p->set->lanes;
+  int64_t whole = p->depthwise ? p->target_channels : p->target_group, wide = 2 * p->set->lanes;
+  double taps = (double)p->g.window[0] * (double)p->g.window[1] * (double)p->g.window[2];
   p->image_block = 1;
   p->block1 = p->target_size[1];
   p->block2 = p->target_size[2];
   p->column_block = whole;
   double image = work_us(p, (double)(p->block1 * p->block2), (double)whole);
   if (image < 20) p->image_block = moon__max_i64(1, moon__min_i64(p->g.batch, (int64_t)(40 / image)));
-  while (p->column_block > 2 * wide && work_us(p, 56, (double)p->column_block) > 60)
-    p->column_block = moon__ceildiv_i64(p->column_block / 2, wide) * wide;
-  while (p->block1 > 1 && work_us(p, (double)(p->block1 * p->block2), (double)p->column_block) > 60) p->block1 = (p->block1 + 1) / 2;
-  while (p->block2 > 28 && work_us(p, (double)(p->block1 * p->block2), (double)p->column_block) > 60)
-    p->block2 = moon__ceildiv_i64(p->block2 / 2, 14) * 14;
+  while (work_us(p, (double)(p->block1 * p->block2), (double)p->column_block) > 60) {
+    bool more_weights = (double)p->column_block * taps > (double)(p->block1 * p->block2);
+    bool lines = p->block1 > 1 || p->block2 > 28, columns = p->column_block > wide;
+    if (columns && (more_weights || !lines)) p->column_block = moon__ceildiv_i64(p->column_block / 2, wide) * wide;
+    else if (p->block1 > 1) p->block1 = (p->block1 + 1) / 2;
+    else if (p->block2 > 28) p->block2 = moon__ceildiv_i64(p->block2 / 2, 14) * 14;
+    else break;
+  }
   p->image_blocks = moon__ceildiv_i64(p->g.batch, p->image_block);
   p->blocks1 = moon__ceildiv_i64(p->target_size[1], p->block1);
   p->blocks2 = moon__ceildiv_i64(p->target_size[2], p->block2);
@@ -273,6 +326,8 @@ static moon_status plan_conv(const moon_fast *f, moon_choice *c, bool backward) 
   c->why = p->depthwise ? "depthwise" : "direct, channels last";
   if (g.batch == 0 || p->target_channels == 0 || total == 0 || count[0] == 0 || count[1] == 0 || count[2] == 0) return MOON_OK;
   choose_blocks(p);
+  int64_t places = p->target_size[0] * p->target_size[1] * p->target_size[2];
+  p->by_taps = p->nspans[0] * p->nspans[1] * p->nspans[2] > 1 && p->source_group >= 96 && places <= 32 * 32;
   if (backward && !p->depthwise) {
     int64_t taps = g.window[0] * g.window[1] * g.window[2], floats, w_bytes;
     if (!moon__mul_i64(taps * p->source_channels, p->target_group, &floats) || !moon__mul_i64(floats, 4, &w_bytes)) return MOON_ESIZE;

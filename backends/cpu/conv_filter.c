@@ -102,8 +102,8 @@ static void run_filter(const moon_call *call, int64_t first, int64_t last) {
   const filter_plan *p = call->state;
   const moon_geometry *g = &p->g;
   for (int64_t job = first; job < last; job++) {
-    int64_t rest = job, segment = rest % p->segments;
-    rest /= p->segments;
+    int64_t blocks = (p->depthwise ? 1 : g->groups) * p->taps * p->row_blocks * p->column_blocks;
+    int64_t rest = job % blocks, segment = job / blocks; /* neighbours read the same lines */
     block b = {.p = p, .column = rest % p->column_blocks * p->column_block};
     rest /= p->column_blocks;
     b.row = rest % p->row_blocks * p->row_block;
