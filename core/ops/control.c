@@ -24,6 +24,13 @@ moon_status moon__body_check(moon_context *ctx, const char *who, const char *wha
                     moon__rule_text(ctx, &have->shape).s);
 }
 
+moon_status moon__body_there(moon_context *ctx, const char *who, int n, moon_graph *const *graphs) {
+  for (int i = 0; i < n; i++) {
+    if (!graphs[i]) return ctx->status != MOON_OK ? ctx->status : moon__fail(ctx, MOON_EARGUMENT, "%s: a body is missing", who);
+  }
+  return MOON_OK;
+}
+
 moon_value *moon__body_formal(moon_context *ctx, const char *kind, int i, const moon_type *type) {
   char name[48];
   snprintf(name, sizeof name, "%s_%d", kind, i + 1);
@@ -72,6 +79,7 @@ static moon_status check_formals(moon_context *ctx, const char *who, const moon_
 
 static moon_status check_graphs(moon_context *ctx, const moon_infer *f, int n) {
   moon_status s = check_count(ctx, f->op->name, "number of bodies", n, f->ngraphs);
+  if (s == MOON_OK) s = moon__body_there(ctx, f->op->name, n, f->graphs);
   for (int i = 0; i < n && s == MOON_OK; i++) {
     if (f->graphs[i]->noutputs > MOON_MAX_OUTPUTS)
       s = moon__fail(ctx, MOON_EARGUMENT, "%s: a body may have at most %d outputs, got %d", f->op->name, MOON_MAX_OUTPUTS,

@@ -24,6 +24,8 @@
 
 static moon_status check_counts(moon_context *ctx, const moon_infer *f, const moon_scan_attrs *a) {
   if (f->ngraphs != 1) return moon__fail(ctx, MOON_EARGUMENT, "scan: needs one body, got %d", f->ngraphs);
+  moon_status s = moon__body_there(ctx, "scan", 1, f->graphs);
+  if (s != MOON_OK) return s;
   const moon_graph *body = f->graphs[0];
   if (a->ncarry < 0 || a->nxs < 0 || a->ncarry > f->ninputs || a->nxs > f->ninputs - a->ncarry)
     return moon__fail(ctx, MOON_EARGUMENT, "scan: %lld carries and %lld sequences do not go with %d inputs", (long long)a->ncarry,
