@@ -8,6 +8,7 @@
 
 #include "args.h"
 #include "backend.h"
+#include "eager.h"
 #include "op.h"
 
 static int seed(lua_State *L) {
@@ -69,6 +70,12 @@ static int memory(lua_State *L) {
   set_integer(L, "peak_bytes", (int64_t)m.peak_bytes);
   set_integer(L, "calls", (int64_t)m.calls);
   return 1;
+}
+
+/* core.empty_caches(): drops the programs that ops on concrete tensors keep; they are compiled again when they are needed. */
+static int empty_caches(lua_State *L) {
+  moon__eager_cache_free(moon__lua_bind(L)->ctx);
+  return 0;
 }
 
 static int compile_count(lua_State *L) {
@@ -219,6 +226,7 @@ const luaL_Reg moon__lua_sys_functions[] = {{"seed", seed},
                                             {"device", device},
                                             {"devices", devices},
                                             {"memory", memory},
+                                            {"empty_caches", empty_caches},
                                             {"compile_count", compile_count},
                                             {"clock_us", clock_us},
                                             {"is_terminal", is_terminal},

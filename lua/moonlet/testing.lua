@@ -64,15 +64,17 @@ function testing.check_layer(class, args, input_shape, output_shape, opts)
   return require("moonlet.testing.layer").check(class, args, input_shape, output_shape, opts)
 end
 
---- Bytes that the library holds, after all garbage was collected.
+--- Bytes that the library holds, after all garbage was collected and the caches of single ops were emptied.
 -- @treturn integer
 function testing.live_bytes()
+  core.device() -- what the device itself holds is there from its first use on
   collectgarbage()
   collectgarbage()
+  core.empty_caches()
   return core.memory().live_bytes
 end
 
---- Calls f(...) and checks that it left no memory behind. Call f once before, if it fills caches.
+--- Calls f(...) and checks that it left no memory behind.
 -- @tparam function f
 -- @return what f returned is not handed on, since it would keep memory alive
 function testing.no_leak(f, ...)
