@@ -24,7 +24,7 @@ typedef struct moon_array {
 } moon_array;
 
 /* Key of a run's random numbers; a draw is philox(seed, stream, step, element index) with stream = attrs' stream + this stream
-** (0 but for single ops computed at once). fold numbers scan iterations. */
+** (0 but for single ops computed at once). fold numbers positions of a scan. */
 typedef struct moon_rng { uint64_t seed, step, fold; int64_t stream; } moon_rng;
 
 /* First bad datum of a run: raised by kernels, turned into an error with the node's line by the executor. */

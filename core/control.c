@@ -54,7 +54,7 @@ static void bind_scan(moon_run *run, const moon_launch *l, moon_run *child, int6
     if (i >= a->ncarry) out[i] = base_at(&c->out[i], array_bytes(&c->out[i]) / (size_t)length * (size_t)at);
     else out[i] = k == length - 1 ? base_at(&c->out[i], 0) : carry_base(run, l, i, (int)(k & 1));
   }
-  begin_child(run, child, (uint64_t)k + 1);
+  begin_child(run, child, (uint64_t)at + 1); /* numbers positions: a gradient runs the other way */
 }
 
 static moon_status advance_scan(moon_context *ctx, moon_run *run, const moon_launch *l, double deadline, bool *complete) {

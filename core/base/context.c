@@ -139,6 +139,10 @@ moon_status moon_path_push(moon_context *ctx, const char *name) {
 void moon_path_pop(moon_context *ctx) {
   if (ctx->npath_marks == 0) return;
   ctx->path[ctx->path_marks[--ctx->npath_marks]] = '\0';
+  if (ctx->npath_marks == 0) { /* nothing stays behind, however long the names were */
+    moon__free(ctx->runtime, ctx->path);
+    ctx->path = NULL;
+  }
   forget_origin(ctx);
 }
 

@@ -17,8 +17,9 @@ static moon_status infer_along(moon_context *ctx, moon_infer *f) {
   return moon__rule_axis(ctx, f->op->name, &a->axis, &f->in[0].shape);
 }
 
-/* x minus its maximum, which is a shift that changes neither result nor gradient. */
+/* x minus its maximum, which is a shift that changes neither result nor gradient. Nothing has no maximum and needs no shift. */
 static moon_value *shifted(moon_context *ctx, moon_value *x, int axis) {
+  if (moon__shape_of(x)->dim[axis] == 0) return x;
   moon_value *top = moon__reduce(ctx, MOON_OP_max, x, 1, &axis, true);
   return moon__sub(ctx, x, moon__unary(ctx, MOON_OP_stop_gradient, top));
 }

@@ -95,7 +95,7 @@ typedef struct moon_clip_attrs { double lo, hi; } moon_clip_attrs;
 /* losses (y, t): one number an example; last axis reduced. from_logits: y are logits. */
 typedef struct moon_loss_attrs { bool from_logits; double delta; } moon_loss_attrs; /* delta: huber */
 /* sgd_update (w, g, m, lr) -> w, m; adam_update (w, g, m, v, lr, t) -> w, m, v with t the step from 1 (rank 0 f32);
-** rmsprop_update (w, g, v, m, lr) -> w, v, m. Epsilon outside the root, as Keras. */
+** rmsprop_update (w, g, v, m, lr) -> w, v, m. Epsilon outside the root in adam, inside in rmsprop, as Keras. */
 typedef struct moon_sgd_attrs { double momentum; bool nesterov; } moon_sgd_attrs;
 typedef struct moon_adam_attrs { double beta_1, beta_2, epsilon, weight_decay; } moon_adam_attrs;
 typedef struct moon_rmsprop_attrs { double rho, momentum, epsilon; } moon_rmsprop_attrs;

@@ -361,7 +361,8 @@ static moon_status plan_inputs(planner *pl) {
 /* May the buffer of this operand become an output or a variable itself? */
 static bool can_become(const moon_program *p, const moon_operand *o) {
   const moon_plan_buffer *b = &p->buffers[o->buffer];
-  return b->kind == MOON_BUFFER_ARENA && o->view.offset == 0 && moon__view_is_dense(&o->view);
+  const moon_type type = {.dtype = o->dtype, .shape = moon__shape(o->view.ndim, o->view.shape)};
+  return b->kind == MOON_BUFFER_ARENA && o->view.offset == 0 && moon__view_is_dense(&o->view) && moon__type_bytes(&type) == b->bytes;
 }
 
 static bool is_written_variable(const moon_program *p, const moon_operand *o) {

@@ -74,7 +74,7 @@ local rules = {
   function(rng, pick)
     local a = pick()
     if a.dtype == "bool" then return a:logical_not() end
-    return a[rng.pick(binary)](a, rng.int(-3, 3))
+    return a[rng.pick(binary)](a, rng.int(a.dtype == "u8" and 0 or -3, 3))
   end,
   function(rng, pick, same)
     local a = pick()
@@ -141,7 +141,8 @@ local rules = {
   function(rng, pick, same)
     local x = pick()
     if x.ndim == 0 then return nil end
-    return core.concat({ x, same(x) }, axis_of(rng, x))
+    local y = same(x)
+    return y.ndim == x.ndim and core.concat({ x, y }, axis_of(rng, x)) or nil
   end,
   function(rng, pick)
     local x = pick()
