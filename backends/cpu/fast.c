@@ -19,6 +19,10 @@ static const candidate candidates[] = {
     {MOON_OP_conv, moon__cpu_conv_fits, moon__cpu_conv_plan},
     {MOON_OP_conv_input_grad, moon__cpu_conv_fits, moon__cpu_conv_input_grad_plan},
     {MOON_OP_conv_filter_grad, moon__cpu_conv_fits, moon__cpu_conv_filter_grad_plan},
+    {MOON_OP_max_pool, moon__cpu_pool_fits, moon__cpu_max_pool_plan},
+    {MOON_OP_max_pool_grad, moon__cpu_pool_fits, moon__cpu_max_pool_grad_plan},
+    {MOON_OP_avg_pool, moon__cpu_pool_fits, moon__cpu_avg_pool_plan},
+    {MOON_OP_avg_pool_grad, moon__cpu_pool_fits, moon__cpu_avg_pool_grad_plan},
 };
 enum { CANDIDATES = sizeof candidates / sizeof *candidates };
 

@@ -32,4 +32,9 @@ bool moon__cpu_conv_fits(const moon_fast *f); /* all three of them */
 moon_status moon__cpu_conv_plan(const moon_fast *f, moon_choice *c);
 moon_status moon__cpu_conv_input_grad_plan(const moon_fast *f, moon_choice *c);
 moon_status moon__cpu_conv_filter_grad_plan(const moon_fast *f, moon_choice *c);
+bool moon__cpu_pool_fits(const moon_fast *f); /* all four of them */
+moon_status moon__cpu_max_pool_plan(const moon_fast *f, moon_choice *c);
+moon_status moon__cpu_max_pool_grad_plan(const moon_fast *f, moon_choice *c);
+moon_status moon__cpu_avg_pool_plan(const moon_fast *f, moon_choice *c);
+moon_status moon__cpu_avg_pool_grad_plan(const moon_fast *f, moon_choice *c);
 #endif
