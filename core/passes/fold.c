@@ -29,19 +29,16 @@ static bool foldable(const moon_node *n, moon_value *const *in) {
   return small_enough(n);
 }
 
-/* Inputs that are views or fulls of one number become constants first. */
+/* Inputs that are views or fulls of one number become constants first. Nodes are shared, so numbers are put into a copy. */
 static moon_value *as_constant(moon_context *ctx, moon_value *v) {
+  moon_value *x[MOON_MAX_INPUTS];
   if (v->node->op->id == MOON_OP_constant) return v;
   for (int i = 0; i < v->node->ninputs; i++) {
-    moon_value *x = as_constant(ctx, v->node->inputs[i]);
-    if (!x) return NULL;
-    if (x == v->node->inputs[i] && x->tensor) continue;
-    moon_value *copy = moon__node_with_inputs(ctx, v->node, &x);
-    if (!copy) return NULL;
-    v = copy;
+    if (!(x[i] = as_constant(ctx, v->node->inputs[i]))) return NULL;
   }
-  if (moon__eager_compute(ctx, v->node) != MOON_OK || !v->tensor) return NULL;
-  return moon_constant(ctx, v->tensor);
+  moon_value *copy = moon__node_with_inputs(ctx, v->node, x);
+  if (!copy || moon__eager_compute(ctx, copy->node) != MOON_OK || !copy->tensor) return NULL;
+  return moon_constant(ctx, copy->tensor);
 }
 
 static moon_status visit(moon_rewriter *r, const moon_node *n, moon_value *const *in, moon_value **out) {
