@@ -23,6 +23,13 @@ static const candidate candidates[] = {
     {MOON_OP_max_pool_grad, moon__cpu_pool_fits, moon__cpu_max_pool_grad_plan},
     {MOON_OP_avg_pool, moon__cpu_pool_fits, moon__cpu_avg_pool_plan},
     {MOON_OP_avg_pool_grad, moon__cpu_pool_fits, moon__cpu_avg_pool_grad_plan},
+    {MOON_OP_softmax, moon__cpu_rows_fits, moon__cpu_rows_plan},
+    {MOON_OP_log_softmax, moon__cpu_rows_fits, moon__cpu_rows_plan},
+    {MOON_OP_layer_norm, moon__cpu_rows_fits, moon__cpu_rows_plan},
+    {MOON_OP_rms_norm, moon__cpu_rows_fits, moon__cpu_rows_plan},
+    {MOON_OP_softmax_cross_entropy, moon__cpu_rows_fits, moon__cpu_rows_plan},
+    {MOON_OP_softmax_cross_entropy_grad, moon__cpu_rows_fits, moon__cpu_rows_plan},
+    {MOON_OP_adam_update, moon__cpu_rows_fits, moon__cpu_rows_plan},
 };
 enum { CANDIDATES = sizeof candidates / sizeof *candidates };
 
@@ -76,7 +83,6 @@ moon_status moon__cpu_fast_select(moon_context *ctx, moon_device *device, const 
 }
 
 bool moon__cpu_fast_has(moon_device *device, const moon_node *node) {
-  moon_fast f = {.device = device, .node = node};
-  (void)f;
-  return false;
+  (void)device;
+  return moon__cpu_rows_has(node);
 }

@@ -37,4 +37,8 @@ moon_status moon__cpu_max_pool_plan(const moon_fast *f, moon_choice *c);
 moon_status moon__cpu_max_pool_grad_plan(const moon_fast *f, moon_choice *c);
 moon_status moon__cpu_avg_pool_plan(const moon_fast *f, moon_choice *c);
 moon_status moon__cpu_avg_pool_grad_plan(const moon_fast *f, moon_choice *c);
+/* Composites that work row by row. has: without looking at strides, which do not matter. */
+bool moon__cpu_rows_has(const moon_node *node);
+bool moon__cpu_rows_fits(const moon_fast *f);
+moon_status moon__cpu_rows_plan(const moon_fast *f, moon_choice *c);
 #endif

@@ -1,0 +1,184 @@
+/*
+** rows_fast.c: f32 kernels for composites that stay nodes: softmax, log_softmax, layer_norm and rms_norm along the last axes,
+** softmax_cross_entropy and its gradient, adam_update. What they mean stands in core/ops; a body is used where these do not fit.
+** Letters: x [rows, n].
+*/
+#include "rows_fast.h"
+
+#include <math.h>
+
+#include "base/size.h"
+#include "fast.h"
+#include "ops/attrs.h"
+
+typedef struct rows_plan {
+  const moon_rows_set *set;
+  int64_t rows, n, rows_per_job;
+  float epsilon;
+  bool centred;
+} rows_plan;
+
+static const float *input(const moon_call *call, int i) { return i < call->nin ? (const float *)(const void *)call->in[i].data : NULL; }
+static float *output(const moon_call *call, int i) { return (float *)(void *)call->out[i].data; }
+static int64_t last_row(const rows_plan *p, int64_t last) { return last > p->rows / p->rows_per_job ? p->rows : last * p->rows_per_job; }
+
+/* ---- Kernels ---- */
+
+static void run_softmax(const moon_call *call, int64_t first, int64_t last) {
+  const rows_plan *p = call->state;
+  int64_t from = first * p->rows_per_job, to = last_row(p, last);
+  p->set->softmax(output(call, 0) + from * p->n, input(call, 0) + from * p->n, to - from, p->n);
+}
+
+static void run_log_softmax(const moon_call *call, int64_t first, int64_t last) {
+  const rows_plan *p = call->state;
+  int64_t from = first * p->rows_per_job, to = last_row(p, last);
+  p->set->log_softmax(output(call, 0) + from * p->n, input(call, 0) + from * p->n, to - from, p->n);
+}
+
+static void run_norm(const moon_call *call, int64_t first, int64_t last) {
+  const rows_plan *p = call->state;
+  int64_t from = first * p->rows_per_job, to = last_row(p, last);
+  p->set->norm(output(call, 0) + from * p->n, input(call, 0) + from * p->n, input(call, 1), input(call, 2), to - from, p->n, p->epsilon,
+               p->centred);
+}
+
+/* The label of a row; false after a fault. */
+static bool read_label(const moon_call *call, const rows_plan *p, int64_t row, int64_t *label) {
+  const moon_array *t = &call->in[1];
+  moon__convert(label, MOON_DTYPE_i64, t->data + row * (int64_t)moon_dtype_bytes(t->dtype), t->dtype);
+  if (*label >= 0 && *label < p->n) return true;
+  moon__fault_raise(call->fault, MOON_EINDEX, *label, p->n);
+  return false;
+}
+
+static void run_cross_entropy(const moon_call *call, int64_t first, int64_t last) {
+  const rows_plan *p = call->state;
+  for (int64_t r = first * p->rows_per_job, to = last_row(p, last), t; r < to; r++) {
+    const float *x = input(call, 0) + r * p->n;
+    output(call, 0)[r] = read_label(call, p, r, &t) ? p->set->log_sum(x, p->n) - x[t] : 0;
+  }
+}
+
+/* (x, t, dy) -> dx */
+static void run_cross_entropy_grad(const moon_call *call, int64_t first, int64_t last) {
+  const rows_plan *p = call->state;
+  for (int64_t r = first * p->rows_per_job, to = last_row(p, last), t; r < to; r++) {
+    float *dx = output(call, 0) + r * p->n, dy = input(call, 2)[r];
+    p->set->softmax_scaled(dx, input(call, 0) + r * p->n, p->n, dy);
+    if (read_label(call, p, r, &t)) dx[t] -= dy;
+  }
+}
+
+static double number_of(const moon_array *a) {
+  double x = 0;
+  moon__convert(&x, MOON_DTYPE_f64, a->data, a->dtype);
+  return x;
+}
+
+/* (w, g, m, v, lr, t) -> w, m, v; a row is all of them. */
+static void run_adam(const moon_call *call, int64_t first, int64_t last) {
+  const rows_plan *p = call->state;
+  const moon_adam_attrs *a = call->attrs;
+  int64_t from = first * p->rows_per_job, n = last_row(p, last) - from;
+  double lr = number_of(&call->in[4]), t = number_of(&call->in[5]);
+  moon_adam_numbers k = {.keep_1 = (float)(1 - a->beta_1), .keep_2 = (float)(1 - a->beta_2), .epsilon = (float)a->epsilon};
+  k.rate = (float)(lr * sqrt(1 - pow(a->beta_2, t)) / (1 - pow(a->beta_1, t)));
+  k.decay = (float)(lr * a->weight_decay);
+  p->set->adam(&k, input(call, 0) + from, input(call, 1) + from, input(call, 2) + from, input(call, 3) + from, output(call, 0) + from,
+               output(call, 1) + from, output(call, 2) + from, n);
+}
+
+/* ---- Plan ---- */
+
+static bool known_count(const moon_shape *s, int from, int to, int64_t *count) {
+  *count = 1;
+  for (int i = from; i < to; i++)
+    if (s->dim[i] < 0 || !moon__mul_i64(*count, s->dim[i], count)) return false;
+  return true;
+}
+
+/* Is the first input f32, of known sizes? rows and n: around the axis. */
+static bool read_rows(const moon_node *node, int axis, int64_t *rows, int64_t *n) {
+  const moon_type *x = &node->inputs[0]->type;
+  return x->dtype == MOON_DTYPE_f32 && known_count(&x->shape, 0, axis, rows) && known_count(&x->shape, axis, x->shape.ndim, n);
+}
+
+static bool fits_softmax(const moon_node *node, int64_t *rows, int64_t *n) {
+  const moon_axis_attrs *a = node->attrs;
+  int last = node->inputs[0]->type.shape.ndim - 1;
+  return last >= 0 && (a->axis == last || a->axis == -1) && read_rows(node, last, rows, n);
+}
+
+/* The normalised axes are the last ones, in order. */
+static bool fits_norm(const moon_node *node, int64_t *rows, int64_t *n) {
+  const moon_norm_attrs *a = node->attrs;
+  int ndim = node->inputs[0]->type.shape.ndim;
+  for (int i = 0; i < a->axes.n; i++)
+    if (a->axes.v[i] != ndim - a->axes.n + i) return false;
+  for (int i = 1; i < node->ninputs; i++)
+    if (node->inputs[i]->type.dtype != MOON_DTYPE_f32) return false;
+  return a->axes.n > 0 && read_rows(node, ndim - a->axes.n, rows, n);
+}
+
+static bool fits_cross_entropy(const moon_node *node, int64_t *rows, int64_t *n) {
+  int last = node->inputs[0]->type.shape.ndim - 1;
+  return last >= 0 && (node->ninputs < 3 || node->inputs[2]->type.dtype == MOON_DTYPE_f32) && read_rows(node, last, rows, n) && *n > 0;
+}
+
+static bool fits_adam(const moon_node *node, int64_t *rows, int64_t *n) {
+  return read_rows(node, node->inputs[0]->type.shape.ndim, rows, n);
+}
+
+typedef struct row_kernel {
+  moon_op_id op;
+  bool (*fits)(const moon_node *node, int64_t *rows, int64_t *n);
+  moon_kernel_fn run;
+  const char *name[3]; /* by instruction set */
+  uint64_t dense_in, alias_in;
+  double ns; /* an element */
+} row_kernel;
+#define NAMES(stem) {stem "_baseline", stem "_avx2", stem "_avx512"}
+static const row_kernel kernels[] = {
+    {MOON_OP_softmax, fits_softmax, run_softmax, NAMES("cpu_softmax_f32"), 1, 1, 0.4},
+    {MOON_OP_log_softmax, fits_softmax, run_log_softmax, NAMES("cpu_log_softmax_f32"), 1, 1, 0.4},
+    {MOON_OP_layer_norm, fits_norm, run_norm, NAMES("cpu_layer_norm_f32"), 7, 1, 0.25},
+    {MOON_OP_rms_norm, fits_norm, run_norm, NAMES("cpu_rms_norm_f32"), 3, 1, 0.2},
+    {MOON_OP_softmax_cross_entropy, fits_cross_entropy, run_cross_entropy, NAMES("cpu_softmax_cross_entropy_f32"), 3, 0, 0.4},
+    {MOON_OP_softmax_cross_entropy_grad, fits_cross_entropy, run_cross_entropy_grad, NAMES("cpu_softmax_cross_entropy_grad_f32"), 7, 0,
+     0.4},
+    {MOON_OP_adam_update, fits_adam, run_adam, NAMES("cpu_adam_update_f32"), 15, 15, 0.5},
+};
+
+static const row_kernel *find_kernel(const moon_node *node, int64_t *rows, int64_t *n) {
+  for (size_t i = 0; i < sizeof kernels / sizeof *kernels; i++)
+    if (kernels[i].op == node->op->id) return kernels[i].fits(node, rows, n) ? &kernels[i] : NULL;
+  return NULL;
+}
+
+bool moon__cpu_rows_has(const moon_node *node) {
+  int64_t rows, n;
+  return find_kernel(node, &rows, &n) != NULL;
+}
+
+bool moon__cpu_rows_fits(const moon_fast *f) { return moon__cpu_rows_has(f->node); }
+
+moon_status moon__cpu_rows_plan(const moon_fast *f, moon_choice *c) {
+  rows_plan *p = moon__fast_state(f, c, sizeof *p);
+  if (!p) return MOON_EMEMORY;
+  const row_kernel *k = find_kernel(f->node, &p->rows, &p->n);
+  p->set = MOON_ISA_PICK(f->isa, moon__rows_set);
+  if (k->run == run_norm) {
+    p->epsilon = (float)((const moon_norm_attrs *)f->node->attrs)->epsilon;
+    p->centred = f->node->op->id == MOON_OP_layer_norm;
+  }
+  c->kernel = k->name[f->isa];
+  c->why = "one pass over rows";
+  c->dense_in = k->dense_in;
+  c->alias_in = k->alias_in;
+  if (p->rows == 0 || p->n == 0) return MOON_OK;
+  p->rows_per_job = moon__max_i64(1, (int64_t)(40e3 / (20 + k->ns * (double)p->n)));
+  if (k->run == run_adam) p->rows_per_job = 32768;
+  moon__fast_phase(c, k->run, moon__ceildiv_i64(p->rows, p->rows_per_job));
+  return MOON_OK;
+}

@@ -1,0 +1,146 @@
+/* rows_isa.c: kernels that work row by row, and Adam. See rows_fast.h. */
+#include "rows_fast.h"
+
+#include <math.h>
+
+#include "vecmath.h"
+#include "vector.h"
+
+MOON_INLINE vf vexp(vf x) {
+  float a[VL];
+  memcpy(a, &x, sizeof a);
+  for (int i = 0; i < VL; i++) a[i] = moon__exp(a[i]);
+  memcpy(&x, a, sizeof a);
+  return x;
+}
+MOON_INLINE vf vsqrt(vf x) {
+  float a[VL];
+  memcpy(a, &x, sizeof a);
+  for (int i = 0; i < VL; i++) a[i] = __builtin_sqrtf(a[i]);
+  memcpy(&x, a, sizeof a);
+  return x;
+}
+
+/* The last vector of a row: n lanes of it, the others hold fill. */
+MOON_INLINE vf load_filled(const float *p, int64_t n, float fill) {
+  vf v = vsplat(fill);
+#if defined(__AVX512F__)
+  return (vf)_mm512_mask_loadu_ps((__m512)v, (__mmask16)((1u << n) - 1), p);
+#else
+  memcpy(&v, p, (size_t)n * sizeof *p);
+  return v;
+#endif
+}
+
+/* For every vector of the row: v is loaded (missing lanes: fill), body uses it; out(v) stores what it becomes. */
+#define EACH(p, fill, body)                                 \
+  do {                                                      \
+    int64_t i = 0;                                          \
+    for (; i + VL <= n; i += VL) {                          \
+      vf v = vload((p) + i);                                \
+      body;                                                 \
+    }                                                       \
+    if (i < n) {                                            \
+      vf v = load_filled((p) + i, n - i, fill);             \
+      body;                                                 \
+    }                                                       \
+  } while (0)
+#define OUT(y, value)                                       \
+  do {                                                      \
+    vf out_v = (value);                                     \
+    if (i + VL <= n) vstore((y) + i, out_v);                \
+    else vstore_part((y) + i, out_v, n - i);                \
+  } while (0)
+
+static float row_max(const float *x, int64_t n) {
+  vf m = vsplat(-INFINITY);
+  EACH(x, -INFINITY, m = vmax_nan(v, m));
+  return vmax_lanes(m);
+}
+
+/* y = exp(x - shift); gives the sum. y NULL: only the sum. */
+MOON_INLINE float exp_row(float *y, const float *x, int64_t n, float shift) {
+  vf sum = {0}, s = vsplat(shift);
+  EACH(x, -INFINITY, {
+    v = vexp(v - s);
+    if (y) OUT(y, v);
+    sum += i + VL <= n ? v : load_filled((const float *)&v, n - i, 0.0f);
+  });
+  return vsum(sum);
+}
+
+static void softmax_scaled(float *y, const float *x, int64_t n, float scale) {
+  vf factor = vsplat(scale / exp_row(y, x, n, row_max(x, n)));
+  EACH(y, 0.0f, OUT(y, v * factor));
+}
+
+static void softmax(float *y, const float *x, int64_t rows, int64_t n) {
+  for (int64_t r = 0; r < rows; r++, x += n, y += n) softmax_scaled(y, x, n, 1.0f);
+}
+
+static float log_sum(const float *x, int64_t n) {
+  float top = row_max(x, n);
+  return top + moon__log(exp_row(NULL, x, n, top));
+}
+
+static void log_softmax(float *y, const float *x, int64_t rows, int64_t n) {
+  for (int64_t r = 0; r < rows; r++, x += n, y += n) {
+    float top = row_max(x, n);
+    vf shift = vsplat(top), low = vsplat(moon__log(exp_row(NULL, x, n, top)));
+    EACH(x, 0.0f, OUT(y, (v - shift) - low));
+  }
+}
+
+static void norm(float *y, const float *x, const float *gamma, const float *beta, int64_t rows, int64_t n, float epsilon, bool centred) {
+  for (int64_t r = 0; r < rows; r++, x += n, y += n) {
+    vf sum = {0}, square = {0};
+    if (centred) EACH(x, 0.0f, sum += v);
+    float mean = vsum(sum) / (float)n;
+    vf shift = vsplat(mean);
+    EACH(x, mean, {
+      v -= shift;
+      square = vfma(v, v, square);
+    });
+    vf factor = vsplat(1.0f / __builtin_sqrtf(vsum(square) / (float)n + epsilon));
+    EACH(x, 0.0f, {
+      v = (v - shift) * factor;
+      if (gamma) v *= i + VL <= n ? vload(gamma + i) : vload_part(gamma + i, n - i);
+      if (beta) v += i + VL <= n ? vload(beta + i) : vload_part(beta + i, n - i);
+      OUT(y, v);
+    });
+  }
+}
+
+/* All inputs of a vector are read before an output of it is written. */
+static void adam(const moon_adam_numbers *a, const float *w, const float *g, const float *m, const float *v, float *w_out, float *m_out,
+                 float *v_out, int64_t n) {
+  const vf rate = vsplat(a->rate), decay = vsplat(1.0f - a->decay), k1 = vsplat(a->keep_1), k2 = vsplat(a->keep_2);
+  const vf epsilon = vsplat(a->epsilon);
+  for (int64_t i = 0; i < n; i += VL) {
+    const int64_t left = n - i;
+    const bool whole = left >= VL;
+    vf wv = whole ? vload(w + i) : vload_part(w + i, left), gv = whole ? vload(g + i) : vload_part(g + i, left);
+    vf mv = whole ? vload(m + i) : vload_part(m + i, left), vv = whole ? vload(v + i) : vload_part(v + i, left);
+    mv = vfma(gv - mv, k1, mv);
+    vv = vfma(vfma(gv, gv, -vv), k2, vv);
+    wv = wv * decay - mv * rate / (vsqrt(vv) + epsilon);
+    if (whole) {
+      vstore(w_out + i, wv);
+      vstore(m_out + i, mv);
+      vstore(v_out + i, vv);
+    } else {
+      vstore_part(w_out + i, wv, left);
+      vstore_part(m_out + i, mv, left);
+      vstore_part(v_out + i, vv, left);
+    }
+  }
+}
+
+const moon_rows_set MOON_ISA_NAME(moon__rows_set) = {
+    .softmax = softmax,
+    .log_softmax = log_softmax,
+    .norm = norm,
+    .log_sum = log_sum,
+    .softmax_scaled = softmax_scaled,
+    .adam = adam,
+};
