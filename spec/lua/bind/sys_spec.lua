@@ -1,0 +1,50 @@
+-- What core tells about itself and the machine.
+local core = require "moonlet.core"
+
+describe("sys", function()
+  it("seeds", function()
+    core.seed(42)
+    assert.equal(42, core.seed_get())
+    assert.error_matches(function() core.seed(1.5) end, "seed must be a whole number, got 1.5")
+  end)
+
+  it("knows devices", function()
+    assert.equal("cpu", core.device "cpu")
+    assert.equal("cpu", core.device())
+    assert.equal("cpu", core.devices()[1].backend)
+    assert.error_matches(function() core.device "abacus" end, "abacus")
+    assert.equal("cpu", core.device())
+  end)
+
+  it("counts memory", function()
+    local m = core.memory()
+    for _, key in ipairs { "live_bytes", "live_blocks", "peak_bytes", "calls" } do assert.is_true(m[key] > 0) end
+  end)
+
+  it("knows kinds", function()
+    assert.equal("tensor", core.kind(core.ones {}))
+    assert.is_nil(core.kind(3))
+    assert.is_nil(core.kind(io.stdout))
+    assert.is_nil(core.kind())
+  end)
+
+  it("fails with the script's line", function()
+    local ok, message = pcall(function() core.fail("%s: units must be %d", "Dense", 3) end)
+    assert.is_false(ok)
+    assert.matches("^spec/lua/bind/sys_spec.lua:%d+: Dense: units must be 3$", message)
+    assert.error_matches(function() core.fail "100 %" end, "100 %%$")
+    ok, message = pcall(function() core.fail "train.lua:14: known" end)
+    assert.is_false(ok)
+    assert.equal("train.lua:14: known", message)
+  end)
+
+  it("has a clock, a terminal and a version", function()
+    local t = core.clock_us()
+    assert.is_true(core.clock_us() >= t)
+    assert.equal("boolean", type(core.is_terminal(1)))
+    assert.is_false(core.is_terminal(-1))
+    assert.is_true(core.terminal_width() > 0)
+    assert.matches("^%d+%.%d+%.%d+$", core.version)
+    assert.matches("sys_spec.lua:%d+$", core.script_line())
+  end)
+end)
