@@ -5,7 +5,7 @@ local ml = require "moonlet"
 local nn = ml.nn
 
 local here = arg[0]:match "^(.*)[/\\]" or "."
-local epochs = tonumber(os.getenv "EPOCHS") or 20
+local epochs = tonumber(os.getenv "EPOCHS") or 12
 local LENGTH = 64
 ml.seed(1)
 math.randomseed(1)
@@ -41,11 +41,11 @@ local data = ml.data.generator(function(epoch)
     start = last
     return encode(text:sub(first, last)), encode(text:sub(first + 1, last + 1))
   end
-end):shuffle(1):batch(32)
+end):shuffle(1):batch(16)
 
 local model = ml.Sequential {
   nn.Embedding { #characters, 32 },
-  nn.LSTM { 128, return_sequences = true },
+  nn.LSTM { 96, return_sequences = true },
   nn.Dense { #characters },
 }
 model:compile { optimizer = ml.optim.Adam { lr = 5e-3 }, loss = "sparse_categorical_crossentropy", metrics = { "accuracy" } }

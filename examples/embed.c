@@ -2,7 +2,7 @@
 ** embed.c: runs a model that Lua trained, without Lua. It loads what examples/digits.lua saved, reads one image of the CSV file
 ** and prints the class that the model sees in it.
 **
-**   cc examples/embed.c -Icore -Lbuild -lmoonlet -o build/embed
+**   cc examples/embed.c -Icore build/libmoonlet.a -lm -ldl -pthread -o build/embed
 **   build/embed build/digits.moon examples/data/digits.csv 17
 */
 #include <moonlet.h>

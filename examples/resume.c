@@ -2,7 +2,7 @@
 ** resume.c: goes on training a model that Lua saved with its training graph (model:save(path, { training = true })), as
 ** examples/digits.lua does. Weights, optimizer and step go on where they were; the result is saved to another file.
 **
-**   cc examples/resume.c -Icore -Lbuild -lmoonlet -o build/resume
+**   cc examples/resume.c -Icore build/libmoonlet.a -lm -ldl -pthread -o build/resume
 **   build/resume build/digits.moon examples/data/digits.csv build/resumed.moon
 */
 #include <moonlet.h>

@@ -2,7 +2,7 @@
 ** train.c: builds and trains a small network in C alone. A step is one graph: forward, loss, gradients and the update of the
 ** weights; compiled once, it is run with the caller's buffers.
 **
-**   cc examples/train.c -Icore -Lbuild -lmoonlet -lm -o build/train
+**   cc examples/train.c -Icore build/libmoonlet.a -lm -ldl -pthread -o build/train
 **   build/train
 */
 #include <math.h>

@@ -68,53 +68,49 @@ describe("examples in Lua", function()
   end)
 end)
 
+-- `make cspec` builds them with the library.
 describe("examples in C", function()
-  local compiler = os.getenv "CC" or "cc"
   local folder = os.tmpname()
-  os.remove(folder)
-  local model = folder .. "/digits.moon"
+  local model, resumed = folder .. ".moon", folder .. ".resumed.moon"
+  local data = "examples/data/digits.csv"
 
-  local function compile(name)
-    local output, status = run(string.format(
-      "%s -std=c11 -Wall -Wextra -Werror examples/%s.c -Icore -L%s -lmoonlet -lm -Wl,-rpath,'%s' -o %s/%s",
-      compiler, name, build, build:sub(1, 1) == "/" and build or "$PWD/" .. build, folder, name))
-    assert.equal(0, status, output)
-    return folder .. "/" .. name
+  local function program(name, ...)
+    return run(table.concat({ build .. "/examples/" .. name, ... }, " "))
   end
 
-  setup(function()
-    run("mkdir -p " .. folder)
-    example("digits.lua", model)
-  end)
-
+  setup(function() example("digits.lua", model) end)
   teardown(function()
-    for _, name in ipairs { "digits.moon", "resumed.moon", "embed", "train", "resume" } do os.remove(folder .. "/" .. name) end
-    os.remove(folder)
+    for _, path in ipairs { folder, model, resumed } do os.remove(path) end
   end)
 
   it("embed: reads what Lua saved", function()
-    local output, status = run(compile "embed" .. " " .. model .. " examples/data/digits.csv 17")
+    local output, status = program("embed", model, data, "17")
     assert.equal(0, status, output)
     has(output, "^row 17: the model reads %d, the label is 7\n$")
-    output, status = run(folder .. "/embed no-such-file.moon")
+  end)
+
+  it("embed: says what is wrong", function()
+    local output, status = program("embed", "no-such-file.moon")
     assert.equal(1, status)
     has(output, "no%-such%-file.moon")
+    output, status = program("embed", model, data, "99999")
+    assert.equal(1, status)
+    has(output, "no image at row 99999")
   end)
 
   it("train: the loss falls", function()
-    local output, status = run(compile "train")
+    local output, status = program "train"
     assert.equal(0, status, output)
     local first, last = output:match "^step%s+0  loss ([%d.]+)", output:match "step 2000  loss ([%d.]+)\n$"
     assert.is_true(tonumber(last) < tonumber(first) / 10, output)
   end)
 
   it("resume: goes on training", function()
-    local resumed = folder .. "/resumed.moon"
-    local output, status = run(compile "resume" .. " " .. model .. " examples/data/digits.csv " .. resumed)
+    local output, status = program("resume", model, data, resumed)
     assert.equal(0, status, output)
     has(output, "step %d+  loss %d")
-    has(output, "saved: ")
-    output, status = run(folder .. "/embed " .. resumed)
+    has(output, "trained from step 45 on, saved: ")
+    output, status = program("embed", resumed)
     assert.equal(0, status, output)
   end)
 end)
