@@ -2,6 +2,7 @@
 std = "min"
 max_line_length = 132
 self = false
+unused_args = false -- base classes name what their methods take
 cache = false
 exclude_files = { "build/**" }
 files["spec/**/*.lua"] = { std = "max+busted" } -- specs may ask which Lua runs them

@@ -166,6 +166,11 @@ function feed.is_dataset(value)
   return type(value) == "table" and getmetatable(value) ~= nil and type(value.batches) == "function"
 end
 
+--- Does the dataset yield single examples, which are still to be put into batches?
+function feed.is_unbatched(dataset)
+  return dataset.batch_size == nil and type(dataset.batch) == "function"
+end
+
 --- A feed of a dataset's batches.
 function feed.stream(who, dataset, read)
   return Stream(who, dataset, read)

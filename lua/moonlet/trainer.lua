@@ -151,8 +151,9 @@ local function complete(self, batch, need_y)
 end
 
 -- A source: { feed =, entry_of = function(batch) -> entry }.
-local function dataset_source(self, who, dataset, need_y)
+local function dataset_source(self, who, dataset, need_y, batch_size)
   local entry
+  if feed.is_unbatched(dataset) then dataset = dataset:batch(batch_size or 32) end
   local made = feed.stream(who, dataset, function(x, y, w)
     local batch = read_example(self, x, need_y and y or nil, need_y and w or nil)
     entry = complete(self, batch, need_y)
@@ -166,7 +167,7 @@ local function rows_source(self, who, parts, entry, batch_size, shuffle)
 end
 
 local function source_of(self, who, x, y, opts, shuffle, need_y)
-  if feed.is_dataset(x) then return dataset_source(self, who, x, need_y) end
+  if feed.is_dataset(x) then return dataset_source(self, who, x, need_y, opts.batch_size) end
   local batch = read_example(self, x, y, opts.sample_weight)
   return rows_source(self, who, batch, complete(self, batch, need_y), opts.batch_size or 32, shuffle)
 end
@@ -269,22 +270,23 @@ local FIT = {
 -- The sources of fit: training data, and validation data or nil.
 local function fit_sources(self, who, x, y, opts)
   local function validation_of(given)
-    if feed.is_dataset(given) then return dataset_source(self, who, given, true) end
+    local size = opts.validation_batch_size or opts.batch_size
+    if feed.is_dataset(given) then return dataset_source(self, who, given, true, size) end
     if not is_list(given) or given[1] == nil then
       self:fail("fit: validation must be a dataset or { x, y }, got %s", util.describe(given))
     end
-    local size = opts.validation_batch_size or opts.batch_size
     return source_of(self, who, given[1], given[2], { batch_size = size, sample_weight = given[3] }, false, true)
   end
   local validation = opts.validation ~= nil and validation_of(opts.validation) or nil
   if feed.is_dataset(x) then
-    for _, name in ipairs({ "batch_size", "sample_weight" }) do
-      if opts[name] ~= nil then self:fail("fit: %s goes with tensors, not with a dataset; the dataset decides", name) end
+    if opts.sample_weight ~= nil then self:fail("fit: sample_weight goes with tensors; a dataset yields x, y, sample_weight") end
+    if opts.batch_size ~= nil and not feed.is_unbatched(x) then
+      self:fail("fit: batch_size goes with tensors or a dataset of single examples; this dataset yields batches")
     end
     if opts.validation_split > 0 then
       self:fail("fit: validation_split goes with tensors, not with a dataset; split the dataset")
     end
-    return dataset_source(self, who, x, true), validation
+    return dataset_source(self, who, x, true, opts.batch_size), validation
   end
   local batch = read_example(self, x, y, opts.sample_weight)
   local entry = complete(self, batch, true)
@@ -343,14 +345,26 @@ local function read_callbacks(self, opts, source)
   return list, history
 end
 
+-- The same batches; the callbacks hear of each before it is trained.
+local function announced(run, following)
+  local n = 0
+  return function()
+    local batch = following()
+    if batch then
+      n = n + 1
+      notify(run.callbacks, "on_batch_begin", n, {})
+    end
+    return batch
+  end
+end
+
 local function run_epoch(self, opts, run, epoch)
   step.reset(self.net.compiled, "train")
   notify(run.callbacks, "on_epoch_begin", epoch, {})
-  if run.begins_batches then notify(run.callbacks, "on_batch_begin", 1, {}) end
   local following = run.endless or run.source.feed:open()
+  if run.begins_batches then following = announced(run, following) end
   local logs, count = run_batches(self, "train", run.source, following, opts.steps_per_epoch, opts.class_weight, function(n, logs)
     notify(run.callbacks, "on_batch_end", n, logs)
-    if run.begins_batches and not self.stop_training then notify(run.callbacks, "on_batch_begin", n + 1, logs) end
     return self.stop_training
   end)
   need_batches(self, "fit", count)

@@ -1,6 +1,8 @@
 -- Callbacks, driven by a stand-in for fit, so that each is proved alone.
+local ml = require "moonlet"
 local callbacks = require "moonlet.callbacks"
 local progress = require "moonlet.progress"
+local testing = require "moonlet.testing"
 
 local NAN = 0 / 0
 
@@ -339,5 +341,92 @@ describe("progress", function()
     bar:finish "done"
     assert.equal("\rread  3  0.0s\27[K", out[1])
     assert.equal("\rread  3  0.0s  done\27[K\n", out[2])
+  end)
+end)
+
+describe("callbacks in fit", function()
+  local x = ml.linspace(-1, 1, 64):reshape { 64, 1 }
+  local y = x * 3 + 1
+
+  local function model_with(lr)
+    local model = ml.Sequential { ml.nn.Dense { 1 } }
+    model:compile { optimizer = ml.optim.SGD { lr = lr }, loss = "mse", metrics = { "mae" } }
+    return model
+  end
+
+  local function fit(model, list, epochs)
+    return model:fit(x, y, { epochs = epochs, batch_size = 16, validation = { x, y }, callbacks = list, verbose = 0 })
+  end
+
+  it("are called in order, with numbers", function()
+    local calls = {}
+    local function note(name)
+      return function(_, n, logs)
+        calls[#calls + 1] = name .. (type(n) == "number" and n or "")
+        if name == "batch" or name == "epoch" then assert.equal("number", type(logs.loss)) end
+        if name == "epoch" then assert.equal("number", type(logs.val_mae)) end
+      end
+    end
+    fit(model_with(0.1), {
+      callbacks.Lambda {
+        on_train_begin = note "begin", on_epoch_begin = note "first", on_batch_begin = note "before", on_batch_end = note "batch",
+        on_epoch_end = note "epoch", on_train_end = note "end",
+      },
+    }, 1)
+    assert.equal("begin first1 before1 batch1 before2 batch2 before3 batch3 before4 batch4 epoch1 end", table.concat(calls, " "))
+  end)
+
+  it("History is what fit returns", function()
+    local history = fit(model_with(0.1), {}, 3)
+    for _, name in ipairs { "loss", "mae", "val_loss", "val_mae" } do assert.equal(3, #history.history[name], name) end
+    assert.is_true(history.history.loss[3] < history.history.loss[1])
+  end)
+
+  it("EarlyStopping restores the best weights", function()
+    local model = model_with(0.1)
+    local best
+    -- From epoch 4 on the rate is so large that the loss grows.
+    local scheduler = callbacks.LearningRateScheduler(function(epoch) return epoch > 3 and 5 or 0.1 end)
+    local watch = callbacks.Lambda { on_epoch_end = function(_, epoch) if epoch == 3 then best = model:get_weights() end end }
+    local stopping = callbacks.EarlyStopping { patience = 2, restore_best_weights = true }
+    local history = fit(model, { scheduler, watch, stopping }, 20)
+    assert.equal(5, #history.epoch)
+    assert.equal(3, stopping.best_epoch)
+    for i, weight in ipairs(model:get_weights()) do testing.equal(weight, best[i]) end
+    assert.same({ 0.1, 5 }, { history.history.lr[3], history.history.lr[4] })
+  end)
+
+  it("TerminateOnNaN ends a training that diverges", function()
+    local history = fit(model_with(1e30), { callbacks.TerminateOnNaN() }, 50)
+    assert.is_true(#history.epoch < 50)
+  end)
+
+  it("ModelCheckpoint saves what can be loaded", function()
+    local model, path = model_with(0.1), os.tmpname()
+    fit(model, { callbacks.ModelCheckpoint { path, save_best_only = true } }, 3)
+    local loaded = ml.load(path)
+    os.remove(path)
+    testing.equal(loaded:predict(x), model:predict(x))
+  end)
+
+  it("CSVLogger and ProgressBar show the same numbers", function()
+    local path, out = os.tmpname(), {}
+    local bar = callbacks.ProgressBar { terminal = false, write = function(text) out[#out + 1] = text end }
+    local history = fit(model_with(0.1), { callbacks.CSVLogger(path), bar }, 2)
+    local text = read_file(path)
+    os.remove(path)
+    assert.truthy(text:find("^epoch,loss,mae,val_loss,val_mae\n1,"))
+    assert.equal(2, #out)
+    assert.truthy(out[2]:find("epoch 2/2", 1, true))
+    assert.truthy(out[2]:find("loss " .. progress.number(history.history.loss[2]), 1, true))
+  end)
+
+  it("an error of a callback ends the training and leaves the model usable", function()
+    local model = model_with(0.1)
+    assert.error_matches(function()
+      fit(model, { callbacks.Lambda { on_epoch_end = function() error("no more", 0) end } }, 2)
+    end, "no more")
+    fit(model, {}, 1)
+    assert.equal("number", type(model:evaluate(x, y).loss))
   end)
 end)

@@ -1,6 +1,8 @@
 -- Datasets: order, batches, streams, files, messages.
+local ml = require "moonlet"
 local core = require "moonlet.core"
 local data = require "moonlet.data"
+local testing = require "moonlet.testing"
 
 local function range(first, last)
   local list = {}
@@ -362,5 +364,65 @@ describe("data.npy", function()
     os.remove(path)
     assert.same({ { 1, 2, 3 }, { 4, 5, 6 } }, back:totable())
     assert.error_matches(function() data.npy(3) end, "npy: path must be a string")
+  end)
+end)
+
+describe("datasets in fit", function()
+  local x = ml.linspace(-1, 1, 48):reshape { 48, 1 }
+  local y = x * 2
+
+  local function compiled()
+    ml.seed(1)
+    local model = ml.Sequential { ml.nn.Dense { 1 } }
+    model:compile { optimizer = "sgd", loss = "mse" }
+    return model
+  end
+
+  local function losses_of(dataset, opts)
+    opts.verbose = 0
+    return compiled():fit(dataset, opts).history.loss
+  end
+
+  it("train, judge and predict", function()
+    local model = compiled()
+    local rows = data.dataset { x, y }
+    local train, test = rows:split(0.75, 1)
+    local history = model:fit(train:shuffle(1):batch(6), { epochs = 3, validation = test:batch(12), verbose = 0 })
+    assert.equal(3, #history.history.val_loss)
+    local logs = model:evaluate(rows:batch(16))
+    testing.allclose(logs.loss, model:evaluate(x, y).loss, { rtol = 1e-4 })
+    testing.allclose(model:predict(rows:batch(20)), model:predict(x))
+  end)
+
+  it("give the same training for the same seed", function()
+    local function run(seed) return losses_of(data.dataset({ x, y }):shuffle(seed):batch(5), { epochs = 3 }) end
+    local first = run(4)
+    assert.same(first, run(4))
+    assert.not_same(first, run(5))
+  end)
+
+  it("are batched by fit when they are not", function()
+    local rows = data.dataset { x, y }
+    assert.same(losses_of(rows:batch(32), { epochs = 2 }), losses_of(rows, { epochs = 2 }))
+    assert.same(losses_of(rows:batch(8), { epochs = 2 }), losses_of(rows, { epochs = 2, batch_size = 8 }))
+    assert.error_matches(function() losses_of(rows:batch(8), { batch_size = 8 }) end, "batch_size")
+  end)
+
+  it("may be endless with steps_per_epoch", function()
+    local steps = 0
+    local count = ml.callbacks.Lambda { on_batch_end = function() steps = steps + 1 end }
+    losses_of(data.dataset({ x, y }):repeat_():batch(8), { epochs = 2, steps_per_epoch = 5, callbacks = { count } })
+    assert.equal(10, steps)
+  end)
+
+  it("may come from a function", function()
+    local dataset = data.generator(function()
+      local i = 0
+      return function()
+        i = i + 1
+        if i <= 20 then return { i / 20 }, { i / 10 } end
+      end
+    end, { size = 20 }):batch(5)
+    assert.equal(2, #losses_of(dataset, { epochs = 2 }))
   end)
 end)

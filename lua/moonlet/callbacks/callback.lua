@@ -43,21 +43,21 @@ function Callback:set_params(params)
 end
 
 --- Called once, before the first epoch.
-function Callback:on_train_begin(logs) end -- luacheck: ignore 212
+function Callback:on_train_begin(logs) end
 
 --- Called once, after the last epoch.
-function Callback:on_train_end(logs) end -- luacheck: ignore 212
+function Callback:on_train_end(logs) end
 
 --- Called before each epoch.
-function Callback:on_epoch_begin(epoch, logs) end -- luacheck: ignore 212
+function Callback:on_epoch_begin(epoch, logs) end
 
 --- Called after each epoch, when the numbers of the validation are known too.
-function Callback:on_epoch_end(epoch, logs) end -- luacheck: ignore 212
+function Callback:on_epoch_end(epoch, logs) end
 
 --- Called before each step.
-function Callback:on_batch_begin(batch, logs) end -- luacheck: ignore 212
+function Callback:on_batch_begin(batch, logs) end
 
 --- Called after each step.
-function Callback:on_batch_end(batch, logs) end -- luacheck: ignore 212
+function Callback:on_batch_end(batch, logs) end
 
 return Callback

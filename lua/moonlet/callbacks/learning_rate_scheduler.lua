@@ -22,11 +22,11 @@ function LearningRateScheduler:on_epoch_begin(epoch)
   if type(lr) ~= "number" or lr ~= lr then
     core.fail("LearningRateScheduler: the schedule must return a number, got %s", tostring(lr))
   end
-  optimizer.lr = lr
+  optimizer.lr, self.lr = lr, lr
 end
 
 function LearningRateScheduler:on_epoch_end(_, logs)
-  if logs then logs.lr = self.model.optimizer.lr end
+  if logs then logs.lr = self.lr end
 end
 
 return LearningRateScheduler
