@@ -96,11 +96,11 @@ function Progress:elapsed()
   return (self.clock() - self.started) / 1e6
 end
 
-function Progress:line(text)
+function Progress:line(text, with_bar)
   local parts = {}
   if self.label then parts[1] = self.label end
   if self.total and self.total > 0 then
-    parts[#parts + 1] = progress.bar(self.done / self.total)
+    if with_bar then parts[#parts + 1] = progress.bar(self.done / self.total) end
     parts[#parts + 1] = string.format("%.0f/%.0f", self.done, self.total)
   else
     parts[#parts + 1] = string.format("%.0f", self.done)
@@ -121,12 +121,6 @@ function Progress:due()
   return self.terminal and (self.drawn == nil or self.clock() - self.drawn >= REDRAW_US)
 end
 
-function Progress:draw(text, ending)
-  local width = self.width or core.terminal_width()
-  if type(width) ~= "number" or width <= 1 then width = 80 end
-  self.write("\r" .. clip(self:line(text), width - 1) .. "\27[K" .. ending)
-end
-
 --- Notes that `done` steps are done, and draws the line again if it is time.
 -- @tparam number done
 -- @tparam[opt] string text numbers to show at the end of the line
@@ -134,14 +128,16 @@ function Progress:update(done, text)
   self.done = done
   if not self:due() then return end
   self.drawn = self.clock()
-  self:draw(text, "")
+  local width = self.width or core.terminal_width()
+  if type(width) ~= "number" or width <= 1 then width = 80 end
+  self.write("\r" .. clip(self:line(text, true), width - 1) .. "\27[K")
 end
 
---- Draws the line for the last time and ends it.
+--- Ends the line: draws it for the last time, whole and without the bar.
 -- @tparam[opt] string text
 function Progress:finish(text)
   if not self.terminal then return end
-  self:draw(text, "\n")
+  self.write("\r" .. self:line(text, false) .. "\27[K\n")
 end
 
 return progress
