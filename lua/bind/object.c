@@ -100,6 +100,7 @@ static int release_any(lua_State *L) {
   moon_bind *b = bind_block(L);
   moon_lua_kind kind = moon__lua_kind(L, b, 1);
   if (kind == MOON_LUA_OTHER) return moon__lua_fail(L, "release: an object of this library is expected, got %s", luaL_typename(L, 1));
+  if (kind == MOON_LUA_PROGRAM) moon__lua_program_forget(L, 1);
   moon__lua_release(b, kind, lua_touserdata(L, 1));
   return 0;
 }

@@ -13,7 +13,9 @@
 
 #define MAX_ARRAYS 256 /* inputs, and outputs, of a program that Lua runs */
 
-enum { UP_BIND = 1, UP_OUT, UP_STEP, UP_BUDGET, UP_RUNS };
+enum { UP_BIND = 1, UP_OUT, UP_STEP, UP_BUDGET };
+
+static const char runs_key = 0; /* registry: program -> what its run in slices keeps alive; weak keys */
 
 void moon__lua_program_drop(moon_lua_program *p, moon_program *program) {
   moon_run_release(p->run);
@@ -170,7 +172,7 @@ static int run_whole(lua_State *L, moon_bind *b, const moon_lua_program *p, run_
 /* What a sliced run needs until it is done: runs[program] = { args, inputs.., outputs.. }. */
 static void keep(lua_State *L, const moon_lua_program *p, const run_args *a) {
   int first = a->first_converted, last = a->first_block + p->nout;
-  lua_pushvalue(L, lua_upvalueindex(UP_RUNS));
+  moon__lua_getkey(L, &runs_key);
   lua_pushvalue(L, 1);
   lua_createtable(L, last - first + p->nin + 1, 0);
   lua_pushvalue(L, 2);
@@ -191,9 +193,11 @@ static void keep(lua_State *L, const moon_lua_program *p, const run_args *a) {
   lua_pop(L, 1);
 }
 
-static void forget(lua_State *L) {
-  lua_pushvalue(L, lua_upvalueindex(UP_RUNS));
-  lua_pushvalue(L, 1);
+void moon__lua_program_forget(lua_State *L, int idx) {
+  const moon_lua_program *p = lua_touserdata(L, idx);
+  if (!p->running) return;
+  moon__lua_getkey(L, &runs_key);
+  lua_pushvalue(L, idx);
   lua_pushnil(L);
   lua_rawset(L, -3);
   lua_pop(L, 1);
@@ -201,7 +205,7 @@ static void forget(lua_State *L) {
 
 /* Pushes what keep stored, nil for none. */
 static void push_kept(lua_State *L) {
-  lua_pushvalue(L, lua_upvalueindex(UP_RUNS));
+  moon__lua_getkey(L, &runs_key);
   lua_pushvalue(L, 1);
   lua_rawget(L, -2);
   lua_remove(L, -2);
@@ -243,8 +247,8 @@ static int go_on(lua_State *L, moon_bind *b, moon_lua_program *p, double budget_
   moon__lua_no_origin(b);
   status = moon_run_step(b->ctx, p->run, budget_us, &done);
   if (status != MOON_OK || done) {
+    moon__lua_program_forget(L, 1);
     p->running = false;
-    forget(L);
   }
   if (status != MOON_OK) return moon__lua_raise(L, b);
   lua_pushboolean(L, done);
@@ -297,6 +301,7 @@ static int cancel(lua_State *L) {
   moon_bind *b = moon__lua_bind(L);
   moon_lua_program *p = self(L, b, "cancel");
   if (p->running) moon_run_cancel(b->ctx, p->run);
+  moon__lua_program_forget(L, 1);
   p->running = false;
   return 0;
 }
@@ -375,17 +380,22 @@ static const luaL_Reg methods[] = {
     {"cancel", cancel}, {"stats", stats}, {"explain", explain}, {"outputs", outputs}, {NULL, NULL}};
 static const luaL_Reg metamethods[] = {{"__tostring", to_text}, {NULL, NULL}};
 
-void moon__lua_program_methods(lua_State *L, int bind_idx) {
-  lua_pushvalue(L, bind_idx);
-  lua_pushliteral(L, "out");
-  lua_pushliteral(L, "step");
-  lua_pushliteral(L, "budget_us");
+static void make_runs(lua_State *L) {
   lua_newtable(L);
   lua_newtable(L);
   lua_pushliteral(L, "k");
   lua_setfield(L, -2, "__mode");
   lua_setmetatable(L, -2);
-  lua_pushcclosure(L, run, UP_RUNS);
+  moon__lua_setkey(L, &runs_key);
+}
+
+void moon__lua_program_methods(lua_State *L, int bind_idx) {
+  make_runs(L);
+  lua_pushvalue(L, bind_idx);
+  lua_pushliteral(L, "out");
+  lua_pushliteral(L, "step");
+  lua_pushliteral(L, "budget_us");
+  lua_pushcclosure(L, run, UP_BUDGET);
   lua_setfield(L, -2, "run");
 }
 

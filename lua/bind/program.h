@@ -11,7 +11,8 @@ typedef struct moon_lua_program {
   moon_type in[];    /* [nin] */
 } moon_lua_program;
 
-/* Drops what the userdata owns. */
+/* Drops what the userdata owns; before that, forgets what a run in slices keeps alive. */
+void moon__lua_program_forget(lua_State *L, int idx);
 void moon__lua_program_drop(moon_lua_program *p, moon_program *program);
 int moon__lua_compile(lua_State *L); /* graph:program{...} */
 /* Adds run to the methods of the table on top: its closure keeps the names of its options. */
