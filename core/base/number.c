@@ -5,6 +5,7 @@
 #include "base/number.h"
 
 #include <ctype.h>
+#include <math.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -20,7 +21,7 @@ static bool is_plain(char c) { return (c >= '0' && c <= '9') || (c >= 'a' && c <
 static const char *write_shortest(double x, int least, int most, bool single, char *buf) {
   char text[MOON_NUMBER_BYTES];
   size_t n = 0;
-  if (x != x) return strcpy(buf, "nan");
+  if (x != x) return strcpy(buf, signbit(x) ? "-nan" : "nan");
   for (int digits = least; digits <= most; digits++) {
     double back;
     snprintf(text, sizeof text, "%.*g", digits, x);

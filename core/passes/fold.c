@@ -29,16 +29,14 @@ static bool foldable(const moon_node *n, moon_value *const *in) {
   return small_enough(n);
 }
 
-/* Inputs that are views or fulls of one number become constants first. Nodes are shared, so numbers are put into a copy. */
+/* Inputs that are views or fulls of one number become constants first: copies of them, for nodes are shared and stay as they are. */
 static moon_value *as_constant(moon_context *ctx, moon_value *v) {
-  moon_value *x[MOON_MAX_INPUTS];
+  moon_value *x[1] = {NULL};
   if (v->node->op->id == MOON_OP_constant) return v;
-  for (int i = 0; i < v->node->ninputs; i++) {
-    if (!(x[i] = as_constant(ctx, v->node->inputs[i]))) return NULL;
-  }
-  moon_value *copy = moon__node_with_inputs(ctx, v->node, x);
-  if (!copy || moon__eager_compute(ctx, copy->node) != MOON_OK || !copy->tensor) return NULL;
-  return moon_constant(ctx, copy->tensor);
+  if (v->node->ninputs == 1) x[0] = as_constant(ctx, v->node->inputs[0]);
+  v = v->node->ninputs == 0 || x[0] ? moon__node_with_inputs(ctx, v->node, x) : NULL;
+  if (!v || moon__eager_compute(ctx, v->node) != MOON_OK || !v->tensor) return NULL;
+  return moon_constant(ctx, v->tensor);
 }
 
 static moon_status visit(moon_rewriter *r, const moon_node *n, moon_value *const *in, moon_value **out) {
