@@ -75,7 +75,30 @@ MOON_INLINE float divide_down(float a, float b) {
   return q - whole > 0.5f ? whole + 1 : whole;
 }
 
-/* ---- One loop per row. Rows of class BOOL are not about f32. ---- */
+/* ---- One loop per row. Rows of class BOOL are not about f32. A loop runs whole blocks, so that it needs no code for a rest: the
+** rest of a tile is copied to a block of its own. ---- */
+enum { BLOCK = 16, BYTES_BLOCK = 64 }; /* elements: of loops over numbers; of loops that also touch bytes */
+
+typedef struct operand_bytes { int64_t block, in, first, out; } operand_bytes; /* first: of p[0] */
+
+static __attribute__((noinline)) void run_rest(moon_tile_fn run, char *y, const char *const *p, int64_t from, int64_t n, int nin,
+                                               operand_bytes b) {
+  _Alignas(64) char in[3][BYTES_BLOCK * 8], out[BYTES_BLOCK * 8];
+  const char *q[3] = {in[0], in[1], in[2]};
+  for (int k = 0; k < nin; k++) {
+    int64_t bytes = k == 0 ? b.first : b.in;
+    memset(in[k], 0, (size_t)(b.block * bytes));
+    memcpy(in[k], p[k] + from * bytes, (size_t)(n * bytes));
+  }
+  run(out, q, NULL, b.block);
+  memcpy(y + from * b.out, out, (size_t)(n * b.out));
+}
+MOON_INLINE void run_blocks(moon_tile_fn run, char *y, const char *const *p, int64_t n, int nin, operand_bytes b) {
+  int64_t whole = n & -b.block;
+  if (whole > 0) run(y, p, NULL, whole);
+  if (whole < n) run_rest(run, y, p, whole, n - whole, nin, b);
+}
+
 #define KEEP(...) __VA_ARGS__
 #define DROP(...)
 #define IF_FLOAT KEEP
@@ -88,24 +111,32 @@ MOON_INLINE float divide_down(float a, float b) {
 #define PUT_SAME(value) (value)
 #define PUT_BOOL(value) ((value) ? 1 : 0)
 /* pointers: copies of p[..], as the loop's stores may alias p itself. */
-#define LOOP(name, out_type, pointers, load, value)                                             \
-  static void tile_##name(char *y, const char *const *p, const int64_t *step, int64_t n) {      \
-    out_type *out = (out_type *)(void *)y;                                                      \
-    pointers;                                                                                   \
-    (void)step;                                                                                 \
-    MOON_IVDEP                                                                                  \
-    for (int64_t i = 0; i < n; i++) {                                                           \
-      load;                                                                                     \
-      out[i] = value;                                                                           \
-    }                                                                                           \
+#define LOOP(name, nin, first_type, out_type, pointers, load, value)                                        \
+  static void block_##name(char *y, const char *const *p, const int64_t *step, int64_t n) {                 \
+    enum { block = sizeof(out_type) == 1 || sizeof(first_type) == 1 ? BYTES_BLOCK : BLOCK };                \
+    out_type *out = (out_type *)(void *)y;                                                                  \
+    pointers;                                                                                               \
+    (void)step;                                                                                             \
+    n &= -(int64_t)block;                                                                                   \
+    MOON_IVDEP                                                                                              \
+    for (int64_t i = 0; i < n; i++) {                                                                       \
+      load;                                                                                                 \
+      out[i] = value;                                                                                       \
+    }                                                                                                       \
+  }                                                                                                         \
+  static void tile_##name(char *y, const char *const *p, const int64_t *step, int64_t n) {                  \
+    const int64_t block = sizeof(out_type) == 1 || sizeof(first_type) == 1 ? BYTES_BLOCK : BLOCK;           \
+    (void)step;                                                                                             \
+    run_blocks(block_##name, y, p, n, nin, (operand_bytes){block, sizeof(float), sizeof(first_type), sizeof(out_type)}); \
   }
 #define UNARY(name, CLASS, RESULT, value, ...) \
-  IF_##CLASS(LOOP(name, OUT_##RESULT, const float *pa = F32(0), const float a = pa[i], PUT_##RESULT(value)))
-#define BINARY(name, CLASS, RESULT, value, ...)                                               \
-  IF_##CLASS(LOOP(name, OUT_##RESULT, const float *pa = F32(0); const float *pb = F32(1),     \
+  IF_##CLASS(LOOP(name, 1, float, OUT_##RESULT, const float *pa = F32(0), const float a = pa[i], PUT_##RESULT(value)))
+#define BINARY(name, CLASS, RESULT, value, ...)                                                             \
+  IF_##CLASS(LOOP(name, 2, float, OUT_##RESULT, const float *pa = F32(0); const float *pb = F32(1),         \
                   const float a = pa[i]; const float b = pb[i], PUT_##RESULT(value)))
-#define TERNARY(name, CLASS, RESULT, value, ...)                                                                              \
-  IF_##CLASS(LOOP(name, OUT_##RESULT, const uint8_t *pa = (const uint8_t *)p[0]; const float *pb = F32(1); const float *pc = F32(2), \
+#define TERNARY(name, CLASS, RESULT, value, ...)                                                                    \
+  IF_##CLASS(LOOP(name, 3, uint8_t, OUT_##RESULT,                                                                   \
+                  const uint8_t *pa = (const uint8_t *)p[0]; const float *pb = F32(1); const float *pc = F32(2),    \
                   const int a = pa[i] != 0; const float b = pb[i]; const float c = pc[i], PUT_##RESULT(value)))
 #include "ops/elementwise.def"
 #undef UNARY
@@ -128,13 +159,13 @@ WIDE(cos, cos)
 WIDE(tan, tan)
 
 /* ---- Casts: float to integer saturates and takes NaN to 0. ---- */
-#define FROM(S, T, value) LOOP(from_##S, float, const T *pa = (const T *)(const void *)p[0], const T a = pa[i], (float)(value))
+#define FROM(S, T, value) LOOP(from_##S, 1, T, float, const T *pa = (const T *)(const void *)p[0], const T a = pa[i], (float)(value))
 FROM(bool, uint8_t, a != 0)
 FROM(u8, uint8_t, a)
 FROM(i32, int32_t, a)
 FROM(i64, int64_t, a)
 FROM(f64, double, a)
-#define TO(S, T, value) LOOP(to_##S, T, const float *pa = F32(0), const float a = pa[i], (T)(value))
+#define TO(S, T, value) LOOP(to_##S, 1, float, T, const float *pa = F32(0), const float a = pa[i], (T)(value))
 TO(bool, uint8_t, a != 0)
 TO(u8, uint8_t, a > 255.0f ? 255 : a > 0.0f ? (int32_t)a : 0)
 TO(i32, int32_t, a >= 2147483648.0f ? INT32_MAX : a < -2147483648.0f ? INT32_MIN : a == a ? (int32_t)a : 0)
