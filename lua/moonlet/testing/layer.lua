@@ -138,9 +138,14 @@ local function check_fit(model, x, layer, output_shape, opts)
 end
 
 --- See `moonlet.testing.check_layer`.
+-- @tparam table class
+-- @tparam table args
+-- @tparam table input_shape
+-- @tparam table output_shape
 -- @tparam[opt] table opts `weights` (how many there should be), `gradient`, `save`, `fit` (false: leave that part out),
 --   `input_dtype` (default "f32"), `low`, `high` (range of the inputs, default -1 to 1), `training` (the mode in which the
 --   gradient is checked, default false), `rtol`, `atol`, `samples` (of the gradient)
+-- @treturn table the layer
 function layer_check.check(class, args, input_shape, output_shape, opts)
   local ml = require "moonlet"
   opts = util.options("check_layer", OPTIONS, opts)
