@@ -31,8 +31,13 @@ typedef enum moon_lua_kind {
   MOON_LUA_OTHER = -1,
 } moon_lua_kind;
 
-/* How every userdata of ours begins. ptr NULL: released, or not filled yet. */
-typedef struct moon_object { void *ptr; } moon_object;
+/* How every userdata of ours begins. ptr NULL: released, or not filled yet. Those that own something are in a list of the bind, so
+** that a closing state lets go of all of them, also of those that finalizers made while it closed. */
+typedef struct moon_object {
+  void *ptr;
+  struct moon_object *before, *after;
+  moon_lua_kind kind;
+} moon_object;
 typedef struct moon_lua_dim {
   moon_object head; /* ptr is set, to nothing in particular */
   moon_dim dim;
@@ -43,8 +48,7 @@ typedef struct moon_lua_dim {
 typedef struct moon_bind {
   moon_context *ctx; /* NULL once closed */
   moon_runtime *runtime;
-  bool closing;      /* the lua_State is going; ctx goes with the last object */
-  int objects;       /* userdata that own something */
+  moon_object *objects; /* userdata that own something */
   const void *metatable[MOON_LUA_KINDS];
   int metatable_ref[MOON_LUA_KINDS];
   bool origin_on;    /* the context's origin is not empty */
@@ -85,7 +89,7 @@ moon_lua_kind moon__lua_kind(lua_State *L, const moon_bind *b, int idx);
 void *moon__lua_test(lua_State *L, const moon_bind *b, int idx, moon_lua_kind kind);
 /* Raises "who: what must be a Tensor, got ..." when it is not. */
 void *moon__lua_check(lua_State *L, const moon_bind *b, int idx, moon_lua_kind kind, const char *who, const char *what);
-void moon__lua_release(moon_bind *b, moon_lua_kind kind, moon_object *o);
+void moon__lua_release(moon_bind *b, moon_object *o);
 int moon__lua_bind_gc(lua_State *L); /* __gc of the moon_bind */
 /* What the metatable of a kind is made of. Upvalue 1 of all functions is the bind. */
 typedef struct moon_lua_class {

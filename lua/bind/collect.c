@@ -26,7 +26,7 @@ void moon__lua_account(lua_State *L, moon_bind *b, size_t bytes) {
   size_t heap, limit, made;
   double work_kb;
   b->debt_bytes += bytes + OBJECT_BYTES;
-  if (b->debt_bytes < QUANTUM_BYTES || b->closing || moon__lua_gc_stopped(L)) return;
+  if (b->debt_bytes < QUANTUM_BYTES || moon__lua_gc_stopped(L)) return;
   made = b->debt_bytes;
   heap = heap_bytes(L);
   limit = cycle_limit(b, heap);

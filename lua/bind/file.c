@@ -47,7 +47,7 @@ static int push_and_release(lua_State *L, moon_bind *b, moon_file *f) {
   if (!f) return moon__lua_raise(L, b);
   moon__lua_own(L, b, -1, MOON_LUA_FILE, f);
   push_file(L, b, f);
-  moon__lua_release(b, MOON_LUA_FILE, o);
+  moon__lua_release(b, o);
   return 1;
 }
 
@@ -138,7 +138,7 @@ static int save(lua_State *L) {
   lua_settop(L, 3);
   f = push_new_file(L, b, 2, "file_save");
   status = moon_file_save(b->ctx, f, path);
-  moon__lua_release(b, MOON_LUA_FILE, lua_touserdata(L, 4));
+  moon__lua_release(b, lua_touserdata(L, 4));
   return status == MOON_OK ? 0 : moon__lua_raise(L, b);
 }
 
@@ -151,7 +151,7 @@ static int encode(lua_State *L) {
   f = push_new_file(L, b, 1, "file_encode");
   moon__lua_block(L);
   data = moon_file_encode(b->ctx, f, &bytes);
-  moon__lua_release(b, MOON_LUA_FILE, lua_touserdata(L, 3));
+  moon__lua_release(b, lua_touserdata(L, 3));
   return moon__lua_push_text(L, b, 4, data, bytes);
 }
 

@@ -30,7 +30,7 @@ static const char core_key = 0; /* registry: the table of core functions */
 
 moon_bind *moon__lua_bind(lua_State *L) {
   moon_bind *b = lua_touserdata(L, lua_upvalueindex(1));
-  if (!b->ctx || b->closing) moon__lua_fail(L, "moonlet: the Lua state is closing");
+  if (!b->ctx) moon__lua_fail(L, "moonlet: the Lua state is closing");
   return b;
 }
 

@@ -1,7 +1,7 @@
 /*
 ** object.c: what userdata of every kind have in common: making, testing, releasing, metatables. Invariants: a userdata owns at most
-** one reference, ptr NULL means none; __gc and release are idempotent and need no other object alive but the bind block, which Lua
-** frees after all finalizers have run.
+** one reference, ptr NULL means none; one that owns something is in the bind's list. __gc and release are idempotent and need no
+** other object alive but the bind block, which Lua frees after all finalizers have run; that block's own __gc releases what is left.
 */
 #include "bind.h"
 #include "op.h"
@@ -20,7 +20,11 @@ void moon__lua_own(lua_State *L, moon_bind *b, int idx, moon_lua_kind kind, void
   lua_rawgeti(L, LUA_REGISTRYINDEX, b->metatable_ref[kind]);
   lua_setmetatable(L, idx);
   o->ptr = ptr;
-  b->objects++;
+  o->kind = kind;
+  o->before = NULL;
+  o->after = b->objects;
+  if (b->objects) b->objects->before = o;
+  b->objects = o;
 }
 
 moon_lua_kind moon__lua_kind(lua_State *L, const moon_bind *b, int idx) {
@@ -54,15 +58,6 @@ void *moon__lua_check(lua_State *L, const moon_bind *b, int idx, moon_lua_kind k
 
 /* ---- release ---- */
 
-static void close_bind(moon_bind *b) {
-  moon_context *ctx = b->ctx;
-  moon_runtime *runtime = b->runtime;
-  b->ctx = NULL;
-  b->runtime = NULL;
-  moon_context_release(ctx);
-  moon_runtime_release(runtime);
-}
-
 static void drop(moon_bind *b, moon_lua_kind kind, void *ptr) {
   switch (kind) {
     case MOON_LUA_TENSOR: moon_tensor_release(ptr); break;
@@ -82,15 +77,21 @@ static void drop_list(moon_bind *b, moon_lua_list *list) {
   }
 }
 
-void moon__lua_release(moon_bind *b, moon_lua_kind kind, moon_object *o) {
+static void unlink_object(moon_bind *b, moon_object *o) {
+  if (o->before) o->before->after = o->after;
+  else b->objects = o->after;
+  if (o->after) o->after->before = o->before;
+}
+
+void moon__lua_release(moon_bind *b, moon_object *o) {
   void *ptr = o->ptr;
+  moon_lua_kind kind = o->kind;
   if (!ptr) return;
+  unlink_object(b, o);
   o->ptr = NULL;
   if (kind == MOON_LUA_LIST) drop_list(b, (moon_lua_list *)o);
   else if (kind == MOON_LUA_PROGRAM) moon__lua_program_drop((moon_lua_program *)o, ptr);
   else drop(b, kind, ptr);
-  b->objects--;
-  if (b->closing && b->objects == 0) close_bind(b);
 }
 
 static moon_bind *bind_block(lua_State *L) { return lua_touserdata(L, lua_upvalueindex(1)); }
@@ -101,16 +102,19 @@ static int release_any(lua_State *L) {
   moon_lua_kind kind = moon__lua_kind(L, b, 1);
   if (kind == MOON_LUA_OTHER) return moon__lua_fail(L, "release: an object of this library is expected, got %s", luaL_typename(L, 1));
   if (kind == MOON_LUA_PROGRAM) moon__lua_program_forget(L, 1);
-  moon__lua_release(b, kind, lua_touserdata(L, 1));
+  moon__lua_release(b, lua_touserdata(L, 1));
   return 0;
 }
 
-/* __gc of the bind block. */
+/* __gc of the bind block: the state is closing. */
 int moon__lua_bind_gc(lua_State *L) {
   moon_bind *b = lua_touserdata(L, 1);
-  if (!b || !b->ctx || b->closing) return 0;
-  b->closing = true;
-  if (b->objects == 0) close_bind(b);
+  if (!b || !b->ctx) return 0;
+  while (b->objects) moon__lua_release(b, b->objects);
+  moon_context_release(b->ctx);
+  moon_runtime_release(b->runtime);
+  b->ctx = NULL;
+  b->runtime = NULL;
   return 0;
 }
 
@@ -121,7 +125,7 @@ int moon__lua_push_text(lua_State *L, moon_bind *b, int block_idx, char *text, s
   if (!text) return moon__lua_raise(L, b);
   moon__lua_own(L, b, block_idx, MOON_LUA_TEXT, text);
   lua_pushlstring(L, text, bytes);
-  moon__lua_release(b, MOON_LUA_TEXT, o);
+  moon__lua_release(b, o);
   return 1;
 }
 
