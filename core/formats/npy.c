@@ -173,7 +173,7 @@ static moon_tensor *load_fortran(reader *r, array *a, const char *data) {
 
 static moon_tensor *load(reader *r, const char *bytes, size_t n) {
   array a = {.wire = MOON_WIRE_COUNT};
-  const char *data;
+  const char *data = NULL;
   moon_shape shape;
   int64_t count, need;
   size_t have;
