@@ -66,6 +66,12 @@ describe("examples in Lua", function()
     has(output, "^loss %d")
     has(output, "[sS]wish")
   end)
+
+  it("swish_layer_spec: passes", function()
+    local output, status = run(build .. "/moonlet spec/support/run_busted.lua -o plainTerminal examples/swish_layer_spec.lua")
+    assert.equal(0, status, output)
+    has(output, "3 successes / 0 failures / 0 errors")
+  end)
 end)
 
 -- `make cspec` builds them with the library.
