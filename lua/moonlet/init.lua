@@ -271,15 +271,36 @@ function ml.grad(loss, wrt)
   return util.unflatten(wrt, core.gradients(loss, util.flatten(wrt)))
 end
 
+-- Several results as one table, one result as itself.
+local function packed(...)
+  if select("#", ...) > 1 then return { ... } end
+  return (...)
+end
+
+local function joined(...)
+  local list = {}
+  for _, part in ipairs({ ... }) do
+    for _, value in ipairs(part) do list[#list + 1] = value end
+  end
+  return list
+end
+
 --- A function with a gradient of its own.
 -- @usage local clipped = ml.custom_gradient(function(x) return x * 1 end, function(x, y, dy) return ml.clip(dy, -1, 1) end)
 -- @tparam function f tensors to a tensor, or several
--- @tparam function grad_f its inputs, then its results, then their gradients; returns a gradient for each input
+-- @tparam function grad_f gets the inputs, then the results, then the gradients of the results; returns a gradient for each input,
+--   0 for none
 -- @treturn function
 function ml.custom_gradient(f, grad_f)
   util.check("ml.custom_gradient", { "the first argument", "function" }, f)
   util.check("ml.custom_gradient", { "the second argument", "function" }, grad_f)
-  return function(...) return core.call_custom(f, grad_f, { ... }) end
+  local function value(...) return packed(f(...)) end
+  local function gradient(xs, ys, dys) return packed(grad_f(util.unpack(joined(xs, ys, dys)))) end
+  return function(...)
+    local y = core.call_custom(value, gradient, { ... })
+    if type(y) == "table" then return util.unpack(y) end
+    return y
+  end
 end
 
 --- One of two functions, chosen when it runs: `ml.cond(p, f, g)` or `ml.cond(p, f, g, inputs)`.

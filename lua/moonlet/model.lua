@@ -113,6 +113,7 @@ function Model:set_graph(inputs, outputs)
   }
   self.net.list = { entry }
   rawset(self, "weights", own_variables(self, graph))
+  Network.restart_names()
   self.built = true
 end
 
@@ -127,27 +128,39 @@ function Model:entry_for()
   return self.net.list[1]
 end
 
---- Inputs in the order of the graph's inputs: a named table by its names, a list by position.
-function Model:order_inputs(x)
-  local like = self.net.list[1].like
-  if util.is_array(like) then
-    if type(x) == "table" and not getmetatable(x) and #x == 1 and util.is_array(x[1]) then return x[1] end
-    if not util.is_array(x) then self:fail("takes one input, got a table of %d", #util.flatten(x)) end
-    return x
+local function check_shape(self, formal, x)
+  local want, have = formal.shape, x.shape
+  local fits = #want == #have
+  for i = 1, #want do
+    if type(want[i]) == "number" and type(have[i]) == "number" and want[i] ~= have[i] then fits = false end
   end
-  local formals = self.net.list[1].formals
+  if not fits then
+    self:fail("input '%s' takes shape %s, got %s", formal.name, util.shape_text(want), util.shape_text(have))
+  end
+end
+
+-- The list of inputs in the order of the graph's: a named table by its names, a list by position.
+local function ordered(self, x)
+  local entry = self.net.list[1]
+  local formals = entry.formals
   if util.is_array(x) then
     if #formals ~= 1 then self:fail("takes %d inputs, got one tensor", #formals) end
-    return util.unflatten(like, { x })
+    return { x }
   end
   local list, given = {}, util.flatten(x)
   if #given ~= #formals then self:fail("takes %d inputs, got %d", #formals, #given) end
-  for i, symbol in ipairs(formals) do
-    local value = x[symbol.name]
-    if value == nil then value = given[i] end
-    list[i] = value
+  for i, formal in ipairs(formals) do
+    list[i] = x[formal.name]
+    if list[i] == nil then list[i] = given[i] end
   end
-  return util.unflatten(like, list)
+  return list
+end
+
+--- Inputs in the structure of the graph's inputs, their shapes checked.
+function Model:order_inputs(x)
+  local entry, list = self.net.list[1], ordered(self, x)
+  for i, formal in ipairs(entry.formals) do check_shape(self, formal, list[i]) end
+  return util.unflatten(entry.like, list)
 end
 
 local function is_concrete(list)

@@ -166,6 +166,7 @@ local function make_entry(self, x)
     paths[#paths + 1] = path
     return placeholder(self, leaf, path)
   end)
+  number_children(self)
   local eager = 0
   while core.is_eager() do
     core.eager_pop()

@@ -41,6 +41,12 @@ function Layer:extend(name, rows)
   return class
 end
 
+--- Begins to count automatic names from 1 again; a model that has its layers calls it, so that a script run again in one state
+-- gives the same names.
+function Layer.restart_names()
+  next_number = {}
+end
+
 --- Gives the layer a name made of its class and a number, unless it was given one.
 function Layer:name_automatically(name)
   if name then
