@@ -43,9 +43,9 @@ static moon_status build_ones(moon_context *ctx, const moon_body *b) { return bu
 static const moon_attr filled_rows[] = {MOON_ATTR(moon_full_attrs, shape, SHAPE, .required = true),
                                         MOON_ATTR(moon_full_attrs, dtype, DTYPE, .number = MOON_DTYPE_f32)};
 MOON_OP(zeros) = {MOON_OP_HEAD(zeros), .kind = MOON_INLINE, .flags = MOON_OPF_METHOD_OFF, .noutputs = 1, .input_names = "",
-                  MOON_OP_ATTRS(moon_full_attrs, filled_rows), .build = build_zeros, .doc = "Zeros: () -> shape."};
+                  MOON_OP_ATTRS(moon_full_attrs, filled_rows), .infer = infer_full, .build = build_zeros, .doc = "Zeros: () -> shape."};
 MOON_OP(ones) = {MOON_OP_HEAD(ones), .kind = MOON_INLINE, .flags = MOON_OPF_METHOD_OFF, .noutputs = 1, .input_names = "",
-                 MOON_OP_ATTRS(moon_full_attrs, filled_rows), .build = build_ones, .doc = "Ones: () -> shape."};
+                 MOON_OP_ATTRS(moon_full_attrs, filled_rows), .infer = infer_full, .build = build_ones, .doc = "Ones: () -> shape."};
 
 /* ---- size ---- */
 

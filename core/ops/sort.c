@@ -16,6 +16,11 @@ static moon_status infer_sort(moon_context *ctx, moon_infer *f) {
   return s;
 }
 
+static moon_status infer_argsort(moon_context *ctx, moon_infer *f) {
+  f->out[0] = (moon_type){MOON_DTYPE_i64, f->in[0].shape};
+  return moon__rule_axis(ctx, f->op->name, &((moon_sort_attrs *)f->attrs)->axis, &f->in[0].shape);
+}
+
 static moon_status infer_topk(moon_context *ctx, moon_infer *f) {
   const moon_topk_attrs *a = f->attrs;
   moon_shape y = f->in[0].shape;
@@ -76,6 +81,7 @@ MOON_OP(argsort) = {
     .noutputs = 1,
     .input_names = "x",
     MOON_OP_ATTRS(moon_sort_attrs, sort_rows),
+    .infer = infer_argsort,
     .build = build_argsort,
     .doc = "The i64 index, counting from 0, that puts x in order along axis: x [p.., n, q..] -> [p.., n, q..].",
 };
