@@ -45,7 +45,8 @@ describe("initializers", function()
     assert.is_true(math.abs(mean - 1) < 0.01 and math.abs(std - 0.1) < 0.01)
     local _, _, min, max = moments(init.random_uniform { minval = 2, maxval = 3 } ({ 1000 }, "f32"))
     assert.is_true(min >= 2 and max < 3)
-    _, std = moments(init.variance_scaling { scale = 4, mode = "fan_out", distribution = "untruncated_normal" } ({ 50, 400 }, "f32"))
+    local scaled = init.variance_scaling { scale = 4, mode = "fan_out", distribution = "untruncated_normal" }
+    _, std = moments(scaled({ 50, 400 }, "f32"))
     assert.is_true(math.abs(std - 0.1) < 0.01)
   end)
 
@@ -58,7 +59,8 @@ describe("initializers", function()
     local square = init.orthogonal { 2 } ({ 64, 64 }, "f32")
     testing.allclose(square:matmul(square:transpose()), init.identity { 4 } ({ 64, 64 }, "f32"), { atol = 1e-4 })
     assert.same({ 2, 2, 3 }, init.orthogonal {} ({ 2, 2, 3 }, "f32").shape)
-    testing.raises(function() init.orthogonal {} ({ 3 }, "f32") end, "initializer orthogonal: needs at least 2 axes, got shape %(3,%)")
+    testing.raises(function() init.orthogonal {} ({ 3 }, "f32") end,
+      "initializer orthogonal: needs at least 2 axes, got shape %(3,%)")
   end)
 
   it("give the same numbers after the same seed, others after another, and never the same twice", function()

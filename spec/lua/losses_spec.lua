@@ -102,7 +102,8 @@ describe("losses", function()
       assert.equal(long, losses.full_name(short))
       assert.equal(long, losses.get("x", short).name)
     end
-    testing.raises(function() losses.get("Model 'm': compile", "msee") end, "Model 'm': compile: unknown loss 'msee'; known: bce, binary")
+    testing.raises(function() losses.get("Model 'm': compile", "msee") end,
+      "Model 'm': compile: unknown loss 'msee'; known: bce, binary")
     testing.raises(function() losses.get("compile", 3) end, "compile: loss must be a name, a function or a loss object, got 3")
   end)
 

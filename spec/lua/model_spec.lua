@@ -183,13 +183,15 @@ describe("ml.Model", function()
     local x = ml.input { nil, 4, name = "x" }
     testing.raises(function() ml.Model { inputs = x } end, "Model: outputs is missing")
     testing.raises(function() ml.Model(3) end, "Model: expected one table, as in ml.Model { inputs = x, outputs = y }, got 3")
-    testing.raises(function() ml.Model { inputs = ml.ones { 1 }, outputs = x } end, "inputs must be symbols, made from ml.input; got a tensor")
+    testing.raises(function() ml.Model { inputs = ml.ones { 1 }, outputs = x } end,
+      "inputs must be symbols, made from ml.input; got a tensor")
     testing.raises(function() ml.Model { inputs = ml.input { nil, 2 }, outputs = x * 2 } end,
       "outputs depend on input 'x', which is not among the inputs")
     local model = make()
     testing.raises(function() model:predict(ml.ones { 2, 5 }) end, "input 'input_1' takes shape %(%?, 4%), got %(2, 5%)")
     testing.raises(function() model:predict() end, "predict: the data is missing")
-    testing.raises(function() model:predict(ml.ones { 2, 4 }, { batch = 3 }) end, "predict: unknown option 'batch'; known: batch_size")
+    testing.raises(function() model:predict(ml.ones { 2, 4 }, { batch = 3 }) end,
+      "predict: unknown option 'batch'; known: batch_size")
   end)
 end)
 
@@ -230,9 +232,12 @@ describe("ml.Sequential", function()
 
   it("names what is wrong", function()
     testing.raises(function() ml.Sequential { 3, name = "s" } end, "Sequential 's': entry 1 must be a layer, got 3")
-    testing.raises(function() ml.Sequential(3) end, "Sequential: expected a table of layers, as in ml.Sequential { nn.Dense { 3 } }, got 3")
-    testing.raises(function() ml.Sequential { nn.Dense { 3 }, nam = "s" } end, "Sequential: unknown option 'nam'; known: name, trainable")
+    testing.raises(function() ml.Sequential(3) end,
+      "Sequential: expected a table of layers, as in ml.Sequential { nn.Dense { 3 } }, got 3")
+    testing.raises(function() ml.Sequential { nn.Dense { 3 }, nam = "s" } end,
+      "Sequential: unknown option 'nam'; known: name, trainable")
     testing.raises(function() ml.Sequential { name = "s" } (ml.ones { 1, 2 }) end, "Sequential 's': has no layers")
-    testing.raises(function() ml.Sequential { nn.Dense { 3 }, name = "s" }:graph() end, "has no graph yet: call it on data once, or fit it")
+    testing.raises(function() ml.Sequential { nn.Dense { 3 }, name = "s" }:graph() end,
+      "has no graph yet: call it on data once, or fit it")
   end)
 end)

@@ -100,9 +100,8 @@ describe("optimizers", function()
       optim.SGD(opts):apply({ ml.tensor { 3, 4 }, ml.tensor { 0.1 } }, { a, b })
       return -a:read(), -b:read()
     end
-    local a, b = after { clipvalue = 3.5 }
-    testing.allclose(a, { 3, 3.5 })
-    a, b = after { clipnorm = 1 }
+    testing.allclose((after { clipvalue = 3.5 }), { 3, 3.5 })
+    local a, b = after { clipnorm = 1 }
     testing.allclose(a, { 0.6, 0.8 })
     testing.allclose(b, { 0.1 })
     a, b = after { global_clipnorm = 1 }
@@ -143,7 +142,8 @@ describe("optimizers", function()
     for _ = 1, 3 do step(ml.tensor { 1 }) end
     testing.allclose(w:read(), { -(1 + 2 + 3) })
     assert.same({ 0, 0, 1, 2 }, seen)
-    testing.raises(function() optim.SGD { lr = function() return "x" end } end, "SGD: the learning rate of step 0 must be a number, got 'x'")
+    testing.raises(function() optim.SGD { lr = function() return "x" end } end,
+      "SGD: the learning rate of step 0 must be a number, got 'x'")
   end)
 
   it("keep slots by the names of their variables", function()
@@ -151,14 +151,16 @@ describe("optimizers", function()
     optimizer:apply({ ml.tensor { 1 } }, { w })
     local names = {}
     for _, v in ipairs(optimizer:variables()) do names[#names + 1] = v.name end
-    assert.same({ "optimizer/iterations", "optimizer/learning_rate", "optimizer/dense_1/kernel/m", "optimizer/dense_1/kernel/v" }, names)
+    assert.same({ "optimizer/iterations", "optimizer/learning_rate", "optimizer/dense_1/kernel/m", "optimizer/dense_1/kernel/v" },
+      names)
     w:rename "other"
     assert.equal("optimizer/other/m", optimizer:variables()[3].name)
   end)
 
   it("work on f64", function()
     local w = ml.variable(ml.tensor({ 1 }, "f64"))
-    for _, make in ipairs { optim.SGD, optim.Adam, optim.RMSprop } do make { lr = 0.1 }:apply({ ml.tensor({ 1 }, "f64") }, { w }) end
+    local grad = ml.tensor({ 1 }, "f64")
+    for _, make in ipairs { optim.SGD, optim.Adam, optim.RMSprop } do make { lr = 0.1 }:apply({ grad }, { w }) end
     assert.equal("f64", w.dtype)
     assert.is_true(w:read()[1]:item() < 1)
   end)
@@ -167,11 +169,13 @@ describe("optimizers", function()
     assert.equal("Adam", getmetatable(optim.get("x", "adam")).class_name)
     assert.equal("RMSprop", getmetatable(optim.get("x", "RMSprop")).class_name)
     testing.raises(function() optim.get("compile", "adm") end, "compile: unknown optimizer 'adm'; known: adam, adamw, rmsprop, sgd")
-    testing.raises(function() optim.get("compile", 3) end, "optimizer must be a name or an optimizer such as ml.optim.Adam {}, got 3")
+    testing.raises(function() optim.get("compile", 3) end,
+      "optimizer must be a name or an optimizer such as ml.optim.Adam {}, got 3")
   end)
 
   it("name what is wrong", function()
-    testing.raises(function() optim.Adam { lr = -1 } end, "Adam: lr must be a number that is not negative, or a function of the step, got %-1")
+    testing.raises(function() optim.Adam { lr = -1 } end,
+      "Adam: lr must be a number that is not negative, or a function of the step, got %-1")
     testing.raises(function() optim.Adam { beta_1 = 1 } end, "Adam: beta_1 must be a number from 0 up to, not including, 1, got 1")
     testing.raises(function() optim.Adam { beta = 1 } end, "Adam: unknown option 'beta'; known: beta_1, beta_2, clipnorm")
     testing.raises(function() optim.SGD { lr = 1, learning_rate = 2 } end, "SGD: lr and learning_rate are one argument, got both")
@@ -179,7 +183,8 @@ describe("optimizers", function()
     local w = ml.variable { 1 }
     testing.raises(function() optim.SGD {}:apply({}, { w }) end, "SGD: apply takes as many gradients as variables, got 0 and 1")
     testing.raises(function() optim.SGD {}:apply({ 1 }, { w }) end, "the gradient of '.*' must be a tensor, got 1")
-    testing.raises(function() optim.SGD {}:apply({ w }, { ml.ones { 1 } }) end, "entry 1 must be a variable, got a tensor f32 %(1,%)")
+    testing.raises(function() optim.SGD {}:apply({ w }, { ml.ones { 1 } }) end,
+      "entry 1 must be a variable, got a tensor f32 %(1,%)")
   end)
 end)
 

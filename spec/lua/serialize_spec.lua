@@ -184,7 +184,8 @@ describe("weights", function()
     local model = ml.Model { inputs = x, outputs = nn.Dense { 3 } (h), name = "m" }
     local before = model.variables[1]:read()
     make():save_weights(file)
-    testing.raises(function() model:load_weights(file) end, "Model 'm': load_weights: 'dense_2/kernel' has shape %(8, 2%) in '.*', expected %(8, 3%)")
+    testing.raises(function() model:load_weights(file) end,
+      "Model 'm': load_weights: 'dense_2/kernel' has shape %(8, 2%) in '.*', expected %(8, 3%)")
     testing.equal(model.variables[1]:read(), before)
     local smaller = ml.Model { inputs = x, outputs = nn.Dense { 8 } (x), name = "m" }
     testing.raises(function() smaller:load_weights(file) end, "has weights that the model lacks: batch_normalization_1/gamma")

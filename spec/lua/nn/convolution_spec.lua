@@ -77,7 +77,8 @@ describe("convolutions", function()
   it("name what is wrong", function()
     testing.raises(function() nn.Conv2D { 8 } end,
       "Conv2D: kernel_size is missing; it must be an integer or a table of 2 integers, positive")
-    testing.raises(function() nn.Conv2D { 8, { 3 } } end, "kernel_size must be an integer or a table of 2 integers, positive, got {3}")
+    testing.raises(function() nn.Conv2D { 8, { 3 } } end,
+      "kernel_size must be an integer or a table of 2 integers, positive, got {3}")
     testing.raises(function() nn.Conv2D { 8, 0 } end, "kernel_size must be .*, got 0")
     testing.raises(function() nn.Conv2D { 8, 3, padding = "causal" } end, "padding must be 'valid' or 'same', got 'causal'")
     testing.raises(function() nn.Conv2D { 8, 3, groups = 3 } end,

@@ -23,7 +23,8 @@ describe("layers", function()
     testing.raises(function() nn.Dense(3) end, "Dense: expected one table of arguments, as in Dense { ... }, got 3")
     testing.raises(function() nn.Dense { 3, unit = 4 } end, "Dense: unknown option 'unit'; known: activation, bias_initializer, " ..
       "dtype, kernel_initializer, name, trainable, units, use_bias")
-    testing.raises(function() nn.Dense { 3, activation = "rellu" } end, "Dense: unknown activation 'rellu'; known: elu, exponential")
+    testing.raises(function() nn.Dense { 3, activation = "rellu" } end,
+      "Dense: unknown activation 'rellu'; known: elu, exponential")
     testing.raises(function() nn.Dense { 3, kernel_initializer = "glorot" } end,
       "Dense: unknown initializer 'glorot'; known: constant")
     testing.raises(function() nn.Dense { 3, dtype = "i32" } end, "Dense: dtype must be 'f32' or 'f64', got 'i32'")

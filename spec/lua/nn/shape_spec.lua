@@ -120,7 +120,8 @@ describe("merging layers", function()
 
   it("name what is wrong", function()
     testing.raises(function() nn.Add { name = "s" } (a) end, "Add 's': expected a table of at least 2 inputs, got one tensor")
-    testing.raises(function() nn.Subtract { name = "s" } { a, b, b } end, "Subtract 's': expected a table of 2 inputs, got a table of 3")
+    testing.raises(function() nn.Subtract { name = "s" } { a, b, b } end,
+      "Subtract 's': expected a table of 2 inputs, got a table of 3")
     testing.raises(function() nn.Concatenate { name = "c" } (a) end, "Concatenate 'c': expected a table of inputs, got one tensor")
     testing.raises(function() nn.Add {} { a, ml.ones { 1, 3 } } end, "add: ")
   end)
