@@ -1,6 +1,6 @@
 /*
-** npy.c: one array in a file, as NumPy writes it: versions 1 to 3, both orders of axes, both orders of bytes. The header is a Python
-** dictionary; of Python no more than strings, True, False and tuples of whole numbers is read.
+** npy.c: one array in a file, as NumPy writes it: versions 1 to 3, both orders of axes, both orders of bytes. The header is a
+** Python dictionary; of Python no more than strings, True, False and tuples of whole numbers is read.
 */
 #include <stdio.h>
 #include <string.h>

@@ -1,6 +1,6 @@
 /*
-** safetensors.c: the format of saved models: 8 bytes of header length, a JSON header, the tensors' bytes one after the other. A file
-** is verified whole before anything of it is used: names once, dtype and shape and bytes agree, no gaps, no overlaps. Names and
+** safetensors.c: the format of saved models: 8 bytes of header length, a JSON header, the tensors' bytes one after the other. A
+** file is verified whole before anything of it is used: names once, dtype and shape and bytes agree, no gaps, no overlaps. Names and
 ** texts in memory are in file.c.
 */
 #include <stdio.h>
@@ -161,7 +161,8 @@ static moon_status check_entry(const decoder *d, const entry *e, size_t data_byt
                       e->name, (long long)e->offsets[0], (long long)e->offsets[1], data_bytes);
   }
   have = e->offsets[1] - e->offsets[0];
-  if (moon__shape_count_known(&shape, &count) && moon__mul_i64(count, (int64_t)moon__wire[e->wire].bytes, &bytes) && bytes == have) {
+  if (moon__shape_count_known(&shape, &count) && moon__mul_i64(count, (int64_t)moon__wire[e->wire].bytes, &bytes) &&
+      bytes == have) {
     return MOON_OK;
   }
   return moon__fail(d->json.ctx, MOON_EFORMAT, "%s: tensor '%s': %s of shape %s does not fill %lld bytes", d->json.who, e->name,
@@ -207,8 +208,8 @@ static moon_status check_cover(const decoder *d, size_t data_bytes) {
   for (int i = 0; status == MOON_OK && i < d->n; i++) {
     const entry *e = &d->entries[order[i]];
     if (e->offsets[0] != at) {
-      status = moon__fail(ctx, MOON_EFORMAT, "%s: tensor '%s' begins at byte %lld, expected %lld: there is %s", d->json.who, e->name,
-                          (long long)e->offsets[0], (long long)at, e->offsets[0] < at ? "an overlap" : "a gap");
+      status = moon__fail(ctx, MOON_EFORMAT, "%s: tensor '%s' begins at byte %lld, expected %lld: there is %s", d->json.who,
+                          e->name, (long long)e->offsets[0], (long long)at, e->offsets[0] < at ? "an overlap" : "a gap");
     }
     at = e->offsets[1];
   }

@@ -209,7 +209,8 @@ static moon_status close_window(moon_context *ctx, const moon_tensor *t, bool st
   return status;
 }
 
-static moon_status check_bytes(moon_context *ctx, const char *who, const moon_tensor *t, moon_dtype dtype, size_t bytes, bool exact) {
+static moon_status check_bytes(moon_context *ctx, const char *who, const moon_tensor *t, moon_dtype dtype, size_t bytes,
+                               bool exact) {
   size_t need;
   if ((unsigned)dtype >= MOON_DTYPE_COUNT) return moon__fail(ctx, MOON_EDTYPE, "%s: %d is not a dtype", who, (int)dtype);
   if (!moon__mul_size((size_t)moon_tensor_count(t), moon_dtype_bytes(dtype), &need)) return moon__fail_memory(ctx);
@@ -259,7 +260,8 @@ moon_status moon_tensor_copy(moon_context *ctx, moon_tensor *dst, const moon_ten
   if (!moon__shape_equal(&to.shape, &from.shape)) {
     char a[256], b[256];
     return moon__fail(ctx, MOON_ESHAPE, "copy: shapes differ: to %s, from %s",
-                      moon_shape_text(ctx->runtime, &to.shape, a, sizeof a), moon_shape_text(ctx->runtime, &from.shape, b, sizeof b));
+                      moon_shape_text(ctx->runtime, &to.shape, a, sizeof a),
+                      moon_shape_text(ctx->runtime, &from.shape, b, sizeof b));
   }
   if (dst->storage == src->storage || !dst->storage->data || !src->storage->data) return copy_aside(ctx, dst, src);
   moon__convert_array(moon_tensor_data(dst), dst->dtype, dst->strides, moon_tensor_data(src), src->dtype, src->strides, src->ndim,

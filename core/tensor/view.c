@@ -14,7 +14,9 @@ static moon_status cut_axis(moon_context *ctx, const moon_tensor *t, int axis, i
                             int64_t *stride, int64_t *offset) {
   int64_t n = t->shape[axis], last = start, reach, shift = 0;
   int at = axis + ctx->index_base;
-  if (size < 0) return moon__fail(ctx, MOON_ESIZE, "slice: the size along axis %d must not be negative, got %lld", at, (long long)size);
+  if (size < 0) {
+    return moon__fail(ctx, MOON_ESIZE, "slice: the size along axis %d must not be negative, got %lld", at, (long long)size);
+  }
   if (size > 1 && step == 0) return moon__fail(ctx, MOON_EARGUMENT, "slice: the step along axis %d must not be 0", at);
   *stride = size > 1 ? t->strides[axis] : 0;
   if (size == 0) return MOON_OK;
