@@ -1,7 +1,7 @@
 /*
 ** safetensors.c: the format of saved models: 8 bytes of header length, a JSON header, the tensors' bytes one after the other. A
-** file is verified whole before anything of it is used: names once, dtype and shape and bytes agree, no gaps, no overlaps. Names and
-** texts in memory are in file.c.
+** file is verified whole before anything of it is used: names once, dtype and shape and bytes agree, no gaps, no overlaps. Names
+** and texts in memory are in file.c.
 */
 #include <stdio.h>
 #include <string.h>
