@@ -125,9 +125,10 @@ static char *read_string(parser *p) {
     return NULL;
   }
   while (p->at < close) {
+    bool escaped = *p->at == '\\';
     int c = (unsigned char)*p->at++;
-    if (c == '\\') c = read_escape(p);
-    if (c < ' ' && c != '\n') {
+    if (escaped) c = read_escape(p);
+    if (c < (escaped ? 1 : ' ')) {
       moon__free(p->ctx->runtime, out);
       fail_expected(p, "a printable character or an escape");
       return NULL;
