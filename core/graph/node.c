@@ -257,7 +257,7 @@ static moon_value *build(moon_context *ctx, const moon_node_spec *spec, void *at
   const moon_op *op = spec->op;
   moon_type types[MOON_MAX_OUTPUTS];
   int noutputs = 0;
-  memset(types, 0, sizeof types);
+  memset(types, 0, (size_t)(op->noutputs > 0 ? op->noutputs : MOON_MAX_OUTPUTS) * sizeof *types);
   if (op->kind == MOON_INLINE) {
     moon_infer f = {.op = op, .ninputs = spec->ninputs, .attrs = attrs, .noutputs = op->noutputs, .out = types};
     moon_type in[MOON_MAX_INPUTS];

@@ -31,8 +31,11 @@ static moon_status check_type(moon_rewriter *r, const moon_node *node, int i, co
 
 /* Replaces one node; the map learns values that changed. */
 static moon_status rewrite_node(moon_rewriter *r, moon_map *map, moon_node *node) {
-  moon_value *in[MOON_MAX_INPUTS] = {NULL}, *out[MOON_MAX_OUTPUTS] = {NULL};
+  moon_value *in[MOON_MAX_INPUTS], *out[MOON_MAX_OUTPUTS];
   bool changed = false;
+  /* Room for the largest node, cleared only as far as this one goes: a walk visits thousands. */
+  in[0] = NULL;
+  memset(out, 0, (size_t)node->noutputs * sizeof *out);
   for (int i = 0; i < node->ninputs; i++) {
     in[i] = look_up(map, node->inputs[i]);
     changed |= in[i] != node->inputs[i];
@@ -74,7 +77,7 @@ moon_graph *moon__rewrite(moon_rewriter *r, const moon_graph *g) {
   moon__map_init(&map, r->ctx->runtime);
   moon_scope_open(r->ctx);
   for (int i = 0; s == MOON_OK && i < g->nnodes; i++) s = rewrite_node(r, &map, g->nodes[i]);
-  if (s == MOON_OK) made = make_mapped(r->ctx, g, &map);
+  if (s == MOON_OK) made = map.n ? make_mapped(r->ctx, g, &map) : moon_graph_retain((moon_graph *)(uintptr_t)g);
   moon_scope_close(r->ctx);
   moon__map_free(&map);
   return made;

@@ -220,8 +220,10 @@ static moon_status make_loop(fusing *f, moon_map *map, const cluster *c, int fir
 
 static moon_status keep_node(fusing *f, moon_map *map, moon_node *n) {
   moon_context *ctx = f->env->ctx;
-  moon_value *in[MOON_MAX_INPUTS] = {NULL}, *out[MOON_MAX_OUTPUTS] = {NULL};
+  moon_value *in[MOON_MAX_INPUTS], *out[MOON_MAX_OUTPUTS];
   bool changed = false;
+  in[0] = NULL;
+  memset(out, 0, (size_t)n->noutputs * sizeof *out);
   for (int i = 0; i < n->ninputs; i++) {
     in[i] = mapped(map, n->inputs[i]);
     changed |= in[i] != n->inputs[i];

@@ -57,7 +57,7 @@ oom:
 bench:
 	@sh spec/support/setup.sh build
 	@$(MAKE) --no-print-directory all
-	@env -u OPENBLAS_CORETYPE -u OPENBLAS_L2_SIZE $(O)/moonlet spec/bench/run.lua $(ONLY)
+	@env -u OPENBLAS_CORETYPE -u OPENBLAS_L2_SIZE MOONLET_BUILD=$(O) $(O)/moonlet spec/bench/run.lua $(ONLY)
 
 # Builds for each Lua and runs the Lua-side specs with it; one line for each.
 abi:
