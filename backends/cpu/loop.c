@@ -81,7 +81,7 @@ static bool add_steps(planning *pl) {
     o->combine = combine_of(pl->isa, o->reduce, o->dtype);
     if (!o->combine) return false;
     o->identity_bits = identity_of(o->reduce, o->dtype);
-    const moon_tile_set *set = MOON_ISA_PICK(pl->isa, moon__tile_set);
+    const moon_tile_set *set = p->set;
     if (o->dtype != MOON_DTYPE_f32) continue;
     o->fold = o->reduce == MOON_OP_sum ? set->fold_sum : o->reduce == MOON_OP_max ? set->fold_max : NULL;
     if (o->reduce == MOON_OP_min) o->fold = set->fold_min;
@@ -350,6 +350,8 @@ moon_status moon__cpu_loop_select(moon_context *ctx, moon_device *device, const 
   planning pl = {.isa = moon__cpu_isa(), .plan = p};
   *choice = (moon_choice){.kernel = MOON_ISA_TEXT(pl.isa, "cpu_loop"), .why = "tile VM", .state = p, .free_state = free_plan};
   p->loop = *loop;
+  p->set = MOON_ISA_PICK(pl.isa, moon__tile_set);
+  p->gemm = MOON_ISA_PICK(pl.isa, moon__gemm_set);
   moon_status status = MOON_OK;
   if (!add_steps(&pl)) {
     status = moon__fail(ctx, MOON_EUNSUPPORTED, "loop: the CPU has no loop for one of its instructions");

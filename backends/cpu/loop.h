@@ -7,6 +7,7 @@
 */
 #ifndef MOON_CPU_LOOP_H
 #define MOON_CPU_LOOP_H
+#include "gemm.h"
 #include "plan/loop.h"
 #include "tile.h"
 
@@ -45,6 +46,8 @@ typedef struct moon_outer_axis {
 } moon_outer_axis;
 
 typedef struct moon_loop_plan {
+  const moon_tile_set *set;
+  const moon_gemm_set *gemm; /* it knows how to transpose */
   moon_loop loop;
   int block_axis;                 /* -1: one tile is everything */
   int64_t block, inner;           /* indices of a block; elements for each */

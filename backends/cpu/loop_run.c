@@ -16,22 +16,26 @@ static const int64_t ones[3] = {1, 1, 1};
 
 /* ---- Moving tiles ---- */
 
-#define COPY_RUN(T)                                                             \
-  do {                                                                          \
-    const T *restrict x = (const T *)(const void *)src;                                  \
-    T *restrict y = (T *)(void *)dst;                                                    \
-    if (dst_stride == 1) {                                                      \
-      const T first = x[0];                                                     \
-      if (src_stride == 0) for (int64_t i = 0; i < n; i++) y[i] = first;        \
-      else if (src_stride == 1) for (int64_t i = 0; i < n; i++) y[i] = x[i];    \
-      else for (int64_t i = 0; i < n; i++) y[i] = x[i * src_stride];            \
-    } else {                                                                    \
-      for (int64_t i = 0; i < n; i++) y[i * dst_stride] = x[i * src_stride];    \
-    }                                                                           \
+/* dst[i] = *src for i in [0, n). */
+static void splat(char *dst, const char *src, int64_t n, int bytes) {
+  char pattern[64];
+  int64_t all = n * bytes, at = 0;
+  for (int i = 0; i < 64; i += bytes) memcpy(pattern + i, src, (size_t)bytes);
+  for (; at + 64 <= all; at += 64) memcpy(dst + at, pattern, 64);
+  memcpy(dst + at, pattern, (size_t)(all - at));
+}
+
+#define COPY_RUN(T)                                                                  \
+  do {                                                                               \
+    const T *restrict x = (const T *)(const void *)src;                              \
+    T *restrict y = (T *)(void *)dst;                                                \
+    for (int64_t i = 0; i < n; i++) y[i * dst_stride] = x[i * src_stride];           \
   } while (0)
 static void copy_run(char *dst, int64_t dst_stride, const char *src, int64_t src_stride, int64_t n, int bytes) {
   if (n <= 0) return;
-  if (bytes == 4) COPY_RUN(uint32_t);
+  if (dst_stride == 1 && src_stride == 0 && n > 32) splat(dst, src, n, bytes);
+  else if (dst_stride == 1 && src_stride == 1 && n > 16) memcpy(dst, src, (size_t)(n * bytes));
+  else if (bytes == 4) COPY_RUN(uint32_t);
   else if (bytes == 8) COPY_RUN(uint64_t);
   else COPY_RUN(uint8_t);
 }
@@ -54,6 +58,18 @@ static void move_box(const moon_box *b, int64_t block, char *memory, char *dense
     }
     if (d < 0) return;
   }
+}
+
+/* Loads a tile; f32 rows of one number each, and transposed matrices, by vectors. */
+static void load_box(const moon_loop_plan *plan, const moon_loop_operand *o, int64_t block, char *memory, char *dense) {
+  const moon_box *b = &o->box;
+  int64_t rows = b->size[0] * block;
+  float *y = (float *)(void *)dense;
+  const float *x = (const float *)(const void *)memory;
+  if (b->n == 2 && b->stride[1] == 0 && o->dtype == MOON_DTYPE_f32) plan->set->spread(y, x, b->stride[0], rows, b->size[1]);
+  else if (b->n == 2 && b->stride[0] == 1 && b->stride[1] > 1 && o->bytes == 4)
+    plan->gemm->pack(y, x, rows, b->size[1], 1, b->stride[1], b->size[1]);
+  else move_box(b, block, memory, dense, o->bytes, false);
 }
 
 /* ---- Places ---- */
@@ -92,7 +108,7 @@ static void load_inputs(running *r, const place *p) {
     if (o->fixed) continue;
     char *memory = r->call->in[i].data + offset_at(plan, &plan->loop.in[i], p) * o->bytes;
     if (o->direct) r->reg[o->reg] = memory;
-    else move_box(&o->box, p->block, memory, r->reg[o->reg], o->bytes, false);
+    else load_box(plan, o, p->block, memory, r->reg[o->reg]);
   }
 }
 
@@ -235,7 +251,7 @@ static void prepare(running *r) {
     const moon_loop_operand *o = &plan->in[i];
     if (!o->fixed) continue;
     if (o->direct) r->reg[o->reg] = r->call->in[i].data;
-    else move_box(&o->box, plan->block, r->call->in[i].data, r->reg[o->reg], o->bytes, false);
+    else load_box(plan, o, plan->block, r->call->in[i].data, r->reg[o->reg]);
   }
 }
 

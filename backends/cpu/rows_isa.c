@@ -21,17 +21,6 @@ MOON_INLINE vf vsqrt(vf x) {
   return x;
 }
 
-/* The last vector of a row: n lanes of it, the others hold fill. */
-MOON_INLINE vf load_filled(const float *p, int64_t n, float fill) {
-  vf v = vsplat(fill);
-#if defined(__AVX512F__)
-  return (vf)_mm512_mask_loadu_ps((__m512)v, (__mmask16)((1u << n) - 1), p);
-#else
-  memcpy(&v, p, (size_t)n * sizeof *p);
-  return v;
-#endif
-}
-
 /* For every vector of the row: v is loaded (missing lanes: fill), body uses it; out(v) stores what it becomes. */
 #define EACH(p, fill, body)                                 \
   do {                                                      \
@@ -41,7 +30,7 @@ MOON_INLINE vf load_filled(const float *p, int64_t n, float fill) {
       body;                                                 \
     }                                                       \
     if (i < n) {                                            \
-      vf v = load_filled((p) + i, n - i, fill);             \
+      vf v = vload_filled((p) + i, n - i, fill);             \
       body;                                                 \
     }                                                       \
   } while (0)
@@ -64,7 +53,7 @@ MOON_INLINE float exp_row(float *y, const float *x, int64_t n, float shift) {
   EACH(x, -INFINITY, {
     v = vexp(v - s);
     if (y) OUT(y, v);
-    sum += i + VL <= n ? v : load_filled((const float *)&v, n - i, 0.0f);
+    sum += i + VL <= n ? v : vload_filled((const float *)&v, n - i, 0.0f);
   });
   return vsum(sum);
 }

@@ -18,6 +18,8 @@ typedef struct moon_tile_set {
   moon_tile_fn op[MOON_OP_COUNT];
   moon_tile_fn from[MOON_DTYPE_COUNT], to[MOON_DTYPE_COUNT]; /* casts to f32 and from f32 */
   moon_fold_fn fold_sum, fold_max, fold_min;
+  /* y [rows, n] = x[r * x_step] in row r. */
+  void (*spread)(float *y, const float *x, int64_t x_step, int64_t rows, int64_t n);
 } moon_tile_set;
 MOON_ISA_DECLARE(const moon_tile_set, moon__tile_set)
 

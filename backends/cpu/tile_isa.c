@@ -173,17 +173,7 @@ TO(i64, int64_t, a >= 9223372036854775808.0f ? INT64_MAX : a < -9223372036854775
 TO(f64, double, a)
 
 /* ---- Folds: four vectors side by side, then halves of the vectors, then of the lanes. ---- */
-#define FOLD(name, identity, vector_op, scalar_op)                                              \
-  MOON_INLINE float lanes_##name(vf v) {                                                        \
-    float lane[VL];                                                                             \
-    memcpy(lane, &v, sizeof lane);                                                              \
-    for (int half = VL / 2; half > 0; half /= 2)                                                \
-      for (int i = 0; i < half; i++) {                                                          \
-        const float a = lane[i], b = lane[i + half];                                            \
-        lane[i] = scalar_op;                                                                    \
-      }                                                                                         \
-    return lane[0];                                                                             \
-  }                                                                                             \
+#define FOLD(name, identity, vector_op, lanes)                                                  \
   static void fold_##name(float *y, const float *x, int64_t rows, int64_t length) {             \
     for (int64_t r = 0; r < rows; r++, x += length) {                                           \
       vf acc[4];                                                                                \
@@ -194,26 +184,30 @@ TO(f64, double, a)
           const vf a = acc[j], b = vload(x + i + j * VL);                                       \
           acc[j] = vector_op;                                                                   \
         }                                                                                       \
-      for (; i + VL <= length; i += VL) {                                                       \
-        const vf a = acc[0], b = vload(x + i);                                                  \
+      for (; i < length; i += VL) {                                                             \
+        const vf a = acc[0], b = i + VL <= length ? vload(x + i) : vload_filled(x + i, length - i, identity); \
         acc[0] = vector_op;                                                                     \
       }                                                                                         \
-      for (int width = 2; width > 0; width /= 2)                                                \
+      for (int width = 2; length >= 4 * VL && width > 0; width /= 2)                            \
         for (int j = 0; j < width; j++) {                                                       \
           const vf a = acc[j], b = acc[j + width];                                              \
           acc[j] = vector_op;                                                                   \
         }                                                                                       \
-      float total = lanes_##name(acc[0]);                                                       \
-      for (; i < length; i++) {                                                                 \
-        const float a = total, b = x[i];                                                        \
-        total = scalar_op;                                                                      \
-      }                                                                                         \
-      y[r] = total;                                                                             \
+      y[r] = lanes(acc[0]);                                                                     \
     }                                                                                           \
   }
-FOLD(sum, 0.0f, a + b, a + b)
-FOLD(max, -INFINITY, vmax_nan(a, b), MAX(a, b))
-FOLD(min, INFINITY, vmin_nan(a, b), MIN(a, b))
+FOLD(sum, 0.0f, a + b, vsum)
+FOLD(max, -INFINITY, vmax_nan(a, b), vmax_lanes)
+FOLD(min, INFINITY, vmin_nan(a, b), vmin_lanes)
+
+static void spread(float *y, const float *x, int64_t x_step, int64_t rows, int64_t n) {
+  for (int64_t r = 0; r < rows; r++, x += x_step, y += n) {
+    const vf v = vsplat(*x);
+    int64_t i = 0;
+    for (; i + VL <= n; i += VL) vstore(y + i, v);
+    if (i < n) vstore_part(y + i, v, n - i);
+  }
+}
 
 /* ---- The table. ---- */
 #define AT(name) [MOON_OP_##name] = tile_##name,
@@ -243,4 +237,5 @@ const moon_tile_set MOON_ISA_NAME(moon__tile_set) = {
     .fold_sum = fold_sum,
     .fold_max = fold_max,
     .fold_min = fold_min,
+    .spread = spread,
 };

@@ -47,9 +47,16 @@ MOON_INLINE vf vfma(vf a, vf b, vf c) {
 #endif
 }
 /* The first n < VL lanes; the others are 0 and their memory is not touched. */
+#if defined(__AVX2__) && !defined(__AVX512F__)
+MOON_INLINE __m256i vpart_mask(int64_t n) {
+  return _mm256_cmpgt_epi32(_mm256_set1_epi32((int)n), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
+}
+#endif
 MOON_INLINE vf vload_part(const float *p, int64_t n) {
 #if defined(__AVX512F__)
   return (vf)_mm512_maskz_loadu_ps((__mmask16)((1u << n) - 1), p);
+#elif defined(__AVX2__)
+  return (vf)_mm256_maskload_ps(p, vpart_mask(n));
 #else
   vf v = {0};
   memcpy(&v, p, (size_t)n * sizeof *p);
@@ -59,6 +66,8 @@ MOON_INLINE vf vload_part(const float *p, int64_t n) {
 MOON_INLINE void vstore_part(float *p, vf v, int64_t n) {
 #if defined(__AVX512F__)
   _mm512_mask_storeu_ps(p, (__mmask16)((1u << n) - 1), (__m512)v);
+#elif defined(__AVX2__)
+  _mm256_maskstore_ps(p, vpart_mask(n), (__m256)v);
 #else
   memcpy(p, &v, (size_t)n * sizeof *p);
 #endif
@@ -69,19 +78,50 @@ MOON_INLINE vf vselect(vi mask, vf a, vf b) { return (vf)((mask & (vi)a) | (~mas
 MOON_INLINE vf vmax_nan(vf a, vf b) { return vselect((a > b) | (a != a), a, b); }
 MOON_INLINE vf vmin_nan(vf a, vf b) { return vselect((a < b) | (a != a), a, b); }
 
-/* Sum of the lanes by halves: a fixed tree. */
+/* The first n < VL lanes; the others hold fill. */
+MOON_INLINE vf vload_filled(const float *p, int64_t n, float fill) {
+  vf v = vsplat(fill);
+#if defined(__AVX512F__)
+  return (vf)_mm512_mask_loadu_ps((__m512)v, (__mmask16)((1u << n) - 1), p);
+#else
+  memcpy(&v, p, (size_t)n * sizeof *p);
+  return v;
+#endif
+}
+
+/* Combines the lanes by halves, a fixed tree: v op= v turned by VL / 2, VL / 4, .. lanes. */
+#if VL == 16
+#define MOON_TURN_8(v) __builtin_shufflevector(v, v, 8, 9, 10, 11, 12, 13, 14, 15, 0, 1, 2, 3, 4, 5, 6, 7)
+#define MOON_TURN_4(v) __builtin_shufflevector(v, v, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 0, 1, 2, 3)
+#define MOON_TURN_2(v) __builtin_shufflevector(v, v, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 0, 1)
+#define MOON_TURN_1(v) __builtin_shufflevector(v, v, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 0)
+#define MOON_TURNS(STEP) STEP(MOON_TURN_8) STEP(MOON_TURN_4) STEP(MOON_TURN_2) STEP(MOON_TURN_1)
+#elif VL == 8
+#define MOON_TURN_4(v) __builtin_shufflevector(v, v, 4, 5, 6, 7, 0, 1, 2, 3)
+#define MOON_TURN_2(v) __builtin_shufflevector(v, v, 2, 3, 4, 5, 6, 7, 0, 1)
+#define MOON_TURN_1(v) __builtin_shufflevector(v, v, 1, 2, 3, 4, 5, 6, 7, 0)
+#define MOON_TURNS(STEP) STEP(MOON_TURN_4) STEP(MOON_TURN_2) STEP(MOON_TURN_1)
+#else
+#define MOON_TURN_2(v) __builtin_shufflevector(v, v, 2, 3, 0, 1)
+#define MOON_TURN_1(v) __builtin_shufflevector(v, v, 1, 2, 3, 0)
+#define MOON_TURNS(STEP) STEP(MOON_TURN_2) STEP(MOON_TURN_1)
+#endif
 MOON_INLINE float vsum(vf v) {
-  float lane[VL];
-  memcpy(lane, &v, sizeof lane);
-  for (int half = VL / 2; half > 0; half /= 2)
-    for (int i = 0; i < half; i++) lane[i] += lane[i + half];
-  return lane[0];
+#define MOON_STEP(turn) v += turn(v);
+  MOON_TURNS(MOON_STEP)
+#undef MOON_STEP
+  return v[0];
 }
 MOON_INLINE float vmax_lanes(vf v) {
-  float lane[VL];
-  memcpy(lane, &v, sizeof lane);
-  float m = lane[0];
-  for (int i = 1; i < VL; i++) m = lane[i] > m || lane[i] != lane[i] ? lane[i] : m;
-  return m;
+#define MOON_STEP(turn) v = vmax_nan(v, turn(v));
+  MOON_TURNS(MOON_STEP)
+#undef MOON_STEP
+  return v[0];
+}
+MOON_INLINE float vmin_lanes(vf v) {
+#define MOON_STEP(turn) v = vmin_nan(v, turn(v));
+  MOON_TURNS(MOON_STEP)
+#undef MOON_STEP
+  return v[0];
 }
 #endif
