@@ -3,6 +3,7 @@ O       ?= build
 LUA     ?= 5.4
 CC      ?= cc
 AR      ?= ar
+OBJCOPY ?= objcopy
 PREFIX  ?= /usr/local
 VERSION := 0.1.0
 
@@ -34,7 +35,11 @@ ISA_SRC  := $(filter %_isa.c,$(CORE_SRC))
 CORE_OBJ := $(patsubst %.c,$(O)/obj/%.o,$(filter-out $(ISA_SRC),$(CORE_SRC))) \
             $(foreach i,$(ISAS),$(patsubst %.c,$(O)/obj/%.$(i).o,$(ISA_SRC)))
 BIND_SRC := $(wildcard lua/bind/*.c)
-BIND_OBJ := $(patsubst %.c,$(O)/obj/%.o,$(BIND_SRC)) $(O)/obj/embed.o
+# What is compiled against one Lua has a folder of its own, so that builds for several share everything else.
+FOR_LUA  := $(O)/lua-$(LUA)
+BIND_OBJ := $(patsubst %.c,$(FOR_LUA)/obj/%.o,$(BIND_SRC)) $(O)/obj/embed.o
+# The program has Lua 5.4 inside; other Luas get the module.
+PROGRAM  := $(if $(filter 5.4,$(LUA)),$(O)/moonlet)
 LUA_SRC  := $(shell find lua/moonlet -name '*.lua')
 GEN      := $(O)/gen/ops.def $(O)/gen/cpu_kernels.def
 
@@ -43,7 +48,7 @@ Q    := $(if $(V),,@)
 SAY   = $(if $(V),@:,@printf '  %-4s %s\n')
 
 .PHONY: all
-all: $(O)/libmoonlet.so $(O)/libmoonlet.a $(O)/moonlet.so $(O)/moonlet
+all: $(O)/libmoonlet.so $(O)/libmoonlet.a $(O)/moonlet.so $(PROGRAM)
 
 include spec/support/rules.mk
 
@@ -70,7 +75,7 @@ $(O)/obj/%.$(1).o: %.c $(O)/gen/stamp
 endef
 $(foreach i,$(ISAS),$(eval $(call isa_rule,$(i))))
 
-$(O)/obj/lua/%.o: lua/%.c $(O)/gen/stamp
+$(FOR_LUA)/obj/%.o: %.c $(O)/gen/stamp
 	@mkdir -p $(@D)
 	$(SAY) CC $@
 	$(Q)$(CC) $(ALL_CFLAGS) -Ilua/bind $(LUA_CFLAGS) $(if $(EDIT),-DMOON_HAVE_EDIT) -MMD -c $< -o $@
@@ -87,14 +92,22 @@ $(O)/libmoonlet.a: $(CORE_OBJ)
 
 $(O)/libmoonlet.so: $(CORE_OBJ)
 	$(SAY) LD $@
-	$(Q)$(CC) $(CFLAGS) -shared $(ALL_LDFLAGS) -o $@ $^ $(LIBS)
+	$(Q)$(CC) $(CFLAGS) -shared $(ALL_LDFLAGS) -Wl,-soname,libmoonlet.so -o $@ $^ $(LIBS)
 
-$(O)/moonlet.so: $(CORE_OBJ) $(BIND_OBJ)
+# Lua's functions are weak in the module, so that another Lua can load it far enough to be told so.
+$(FOR_LUA)/moonlet.so: $(CORE_OBJ) $(BIND_OBJ)
 	$(SAY) LD $@
-	$(Q)$(CC) $(CFLAGS) -shared $(ALL_LDFLAGS) -o $@ $^ $(LIBS)
+	$(Q)$(CC) $(filter-out -fsanitize%,$(CFLAGS)) -r -nostdlib -o $(FOR_LUA)/obj/bind.o $(BIND_OBJ)
+	$(Q)$(OBJCOPY) -w --weaken-symbol='lua_*' --weaken-symbol='luaL_*' $(FOR_LUA)/obj/bind.o
+	$(Q)$(CC) $(CFLAGS) -shared $(ALL_LDFLAGS) -o $@ $(CORE_OBJ) $(FOR_LUA)/obj/bind.o $(LIBS)
 
-$(O)/moonlet: $(O)/obj/lua/main.o $(CORE_OBJ) $(BIND_OBJ)
+# The module of the Lua that was asked for last.
+$(O)/moonlet.so: $(FOR_LUA)/moonlet.so FORCE
+	@cmp -s $< $@ || { cp $< $@.new && mv $@.new $@; }
+FORCE:
+
+$(O)/moonlet: $(FOR_LUA)/obj/lua/main.o $(CORE_OBJ) $(BIND_OBJ)
 	$(SAY) LD $@
 	$(Q)$(CC) $(CFLAGS) -Wl,-E $(LDFLAGS) -o $@ $^ $(LUA_LIBS) $(if $(EDIT),-ledit) $(LIBS)
 
--include $(shell find $(O)/obj -name '*.d' 2>/dev/null)
+-include $(shell find $(O)/obj $(FOR_LUA)/obj -name '*.d' 2>/dev/null)

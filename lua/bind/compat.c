@@ -6,6 +6,19 @@
 #include <math.h>
 #include <string.h>
 
+#include "version.h"
+
+void moon__lua_check_version(lua_State *L) {
+  int running = moon__lua_version();
+  if (running != LUA_VERSION_NUM) {
+    luaL_error(L, "moonlet: this library was built for Lua 5.%d, and Lua 5.%d has loaded it; build it with make LUA=5.%d",
+               LUA_VERSION_NUM % 100, running % 100, running % 100);
+  }
+#if LUA_VERSION_NUM >= 502
+  luaL_checkversion(L);
+#endif
+}
+
 #if LUA_VERSION_NUM < 502
 void moon__lua_setfuncs(lua_State *L, const luaL_Reg *list, int nup) {
   for (; list->name; list++) {

@@ -30,6 +30,8 @@ void moon__lua_setfuncs(lua_State *L, const luaL_Reg *list, int nup);
 #define LUA_OK 0
 #endif
 
+/* Raises when the Lua that is running is not of the version this was compiled for. */
+void moon__lua_check_version(lua_State *L);
 /* Is the value at idx a number (a string is not) that is a whole number of int64? LuaJIT and 5.1: a double that is one. */
 bool moon__lua_toint64(lua_State *L, int idx, int64_t *out);
 /* As an integer where Lua has them, else as a double (exact up to 2^53). */

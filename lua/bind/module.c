@@ -86,6 +86,7 @@ static void push_core(lua_State *L) {
 }
 
 int luaopen_moonlet_core(lua_State *L) {
+  moon__lua_check_version(L);
   moon__lua_getkey(L, &core_key);
   if (lua_istable(L, -1)) return 1;
   lua_pop(L, 1);
