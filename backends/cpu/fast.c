@@ -16,6 +16,7 @@ typedef struct candidate {
 
 static const candidate candidates[] = {
     {MOON_OP_matmul, moon__cpu_matmul_fits, moon__cpu_matmul_plan},
+    {MOON_OP_matmul, moon__cpu_matmul_f64_fits, moon__cpu_matmul_f64_plan},
     {MOON_OP_conv, moon__cpu_conv_fits, moon__cpu_conv_plan},
     {MOON_OP_conv_input_grad, moon__cpu_conv_fits, moon__cpu_conv_input_grad_plan},
     {MOON_OP_conv_filter_grad, moon__cpu_conv_fits, moon__cpu_conv_filter_grad_plan},

@@ -28,6 +28,8 @@ void moon__sum_parts(float *y, const float *parts, int64_t n, int64_t count, int
 ** has nothing to compute. */
 bool moon__cpu_matmul_fits(const moon_fast *f);
 moon_status moon__cpu_matmul_plan(const moon_fast *f, moon_choice *c);
+bool moon__cpu_matmul_f64_fits(const moon_fast *f);
+moon_status moon__cpu_matmul_f64_plan(const moon_fast *f, moon_choice *c);
 bool moon__cpu_conv_fits(const moon_fast *f); /* all three of them */
 moon_status moon__cpu_conv_plan(const moon_fast *f, moon_choice *c);
 moon_status moon__cpu_conv_input_grad_plan(const moon_fast *f, moon_choice *c);
