@@ -69,13 +69,17 @@ end
 function testing.live_bytes()
   core.device() -- what the device itself holds is there from its first use on
   local live
-  -- Objects that hold others by their finalizers need a cycle for each link of the chain.
-  for _ = 1, 10 do
+  -- Objects that hold others by their finalizers need a cycle for each link of the chain; in Lua 5.1, whose weak tables keep the
+  -- values of dying keys for a cycle or two, some of these cycles free nothing.
+  local quiet = _VERSION == "Lua 5.1" and 3 or 1
+  local same = 0
+  for _ = 1, 20 do
     collectgarbage()
     core.empty_caches()
     local before = live
     live = core.memory().live_bytes
-    if live == before then break end
+    same = live == before and same + 1 or 0
+    if same == quiet then break end
   end
   return live
 end
