@@ -136,8 +136,12 @@ static char *read_string(parser *p) {
     out[n++] = (char)c;
   }
   out[n] = '\0';
-  if (expect(p, '"') == MOON_OK) return out;
+  if (p->at < p->end && *p->at == '"') {
+    p->at++;
+    return out;
+  }
   moon__free(p->ctx->runtime, out);
+  fail_expected(p, "'\"'");
   return NULL;
 }
 
@@ -479,12 +483,19 @@ static moon_status check_types(parser *p, const node_text *t, const moon_value *
   return MOON_OK;
 }
 
+static bool takes_bodies(moon_op_id op) {
+  return op == MOON_OP_scan || op == MOON_OP_cond || op == MOON_OP_while_loop || op == MOON_OP_call || op == MOON_OP_loop;
+}
+
 static moon_status build_node(parser *p, const node_text *t, values *v) {
   moon_tensor *tensor = NULL;
   moon_value *value = NULL;
   moon_node_spec spec = {.op = t->op, .attrs = t->attrs, .ninputs = t->ninputs, .inputs = t->inputs, .ngraphs = t->ngraphs,
                          .graphs = t->graphs, .origin = p->origin, .raw = true};
   moon_status status = fill_leaf(p, t, &spec, &tensor);
+  if (status == MOON_OK && t->ngraphs > 0 && !takes_bodies(t->op->id)) {
+    status = moon__fail(p->ctx, MOON_EFORMAT, "%s: has no bodies", t->op->name);
+  }
   if (status == MOON_OK) {
     value = moon__node_build(p->ctx, &spec);
     status = value ? check_types(p, t, value) : moon_error_status(p->ctx);

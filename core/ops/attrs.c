@@ -340,9 +340,11 @@ moon_status moon__attrs_parse(moon_context *ctx, const moon_op *op, const char *
     while (r.at < r.end && (is_space(*r.at) || *r.at == ',')) r.at++;
     if (r.at == r.end) break;
     moon_status s = read_name(&r);
+    bool *seen = s == MOON_OK && r.row - op->attrs < 64 ? &given[r.row - op->attrs] : NULL;
+    if (seen && *seen) return moon__fail(ctx, MOON_EFORMAT, "%s: attribute '%s' is given twice", op->name, r.row->name);
     if (s == MOON_OK) s = read_field(&r, field_of(r.row, attrs));
     if (s != MOON_OK) return s;
-    if (r.row - op->attrs < 64) given[r.row - op->attrs] = true;
+    if (seen) *seen = true;
     if (r.at < r.end && !is_space(*r.at) && *r.at != ',') return fail_value(&r, "a space or ',' after the value");
   }
   for (int i = 0; i < op->nattrs && i < 64; i++) {
