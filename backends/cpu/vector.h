@@ -27,7 +27,7 @@ typedef int32_t viu __attribute__((vector_size(4 * VL), aligned(4), may_alias));
 #define MOON_INLINE static inline __attribute__((always_inline, unused))
 #define MOON_PRAGMA(text) _Pragma(#text)
 #if defined(__clang__)
-#define MOON_UNROLL(n) MOON_PRAGMA(clang loop unroll_count(n))
+#define MOON_UNROLL(n) MOON_PRAGMA(clang loop unroll(full))
 #define MOON_IVDEP MOON_PRAGMA(clang loop vectorize(assume_safety))
 #else
 #define MOON_UNROLL(n) MOON_PRAGMA(GCC unroll n)
