@@ -4,6 +4,7 @@
 */
 #include "inspect.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "args.h"
@@ -28,6 +29,20 @@ static int identity(lua_State *L) {
   if (moon__lua_kind(L, b, 1) == MOON_LUA_OTHER || !o->ptr)
     return moon__lua_fail(L, "identity: a tensor, symbol or variable is expected, got %s", moon__lua_describe(L, b, 1).s);
   lua_pushlightuserdata(L, o->ptr);
+  return 1;
+}
+
+/* core.type_key(x) -> "f32 2,3" for a Tensor, else nil: a short string, which Lua makes once. */
+static int type_key(lua_State *L) {
+  moon_bind *b = moon__lua_bind(L);
+  char text[16 + MOON_MAX_DIMS * 21];
+  const moon_tensor *t = moon__lua_test(L, b, 1, MOON_LUA_TENSOR);
+  size_t n;
+  if (!t) return 0;
+  n = (size_t)snprintf(text, sizeof text, "%s", moon_dtype_name(moon_tensor_dtype(t)));
+  for (int i = 0; i < moon_tensor_ndim(t) && n < sizeof text; i++)
+    n += (size_t)snprintf(text + n, sizeof text - n, "%c%lld", i ? ',' : ' ', (long long)moon_tensor_size(t, i));
+  lua_pushstring(L, text);
   return 1;
 }
 
@@ -154,6 +169,7 @@ static int symbolic_pop(lua_State *L) {
 
 const luaL_Reg moon__lua_inspect_functions[] = {{"identity", identity},
                                                 {"symbol_id", symbol_id},
+                                                {"type_key", type_key},
                                                 {"symbol_inputs", symbol_inputs},
                                                 {"graph_call", graph_call},
                                                 {"graph_texts", graph_texts},

@@ -35,6 +35,7 @@ function Function:init(f, opts)
   self.static_at = {}
   for _, i in ipairs(self.static or {}) do self.static_at[i] = true end
   self.entries, self.count, self.step = {}, 0, 0
+  self.paths = {}
   self.counts = { traces = 0, compiles = 0, calls = 0 }
 end
 
@@ -98,6 +99,46 @@ function Function:sign(arguments)
   local parts, leaves = {}, {}
   for i = 1, arguments.n do sign(parts, leaves, arguments[i], self.static_at[i]) end
   return concat(parts), leaves
+end
+
+-- ---- The short way to an entry: paths of keys, for calls without tables ----
+
+local type_key = core.type_key
+
+-- What stands for one argument in a path; nil: take the long way.
+local function key_of(value, static)
+  local t = type(value)
+  if t == "userdata" then return type_key(value) end
+  if t == "number" then return not static and "number" or nil end
+  if t == "boolean" or t == "nil" then return t == "nil" and "nil" or value end
+  if t == "string" then return "=" .. value end
+  return nil
+end
+
+-- The entry that an earlier call with such arguments found, and their leaves; or nil, and where to note it.
+local function look_up(self, arguments)
+  local at, leaves, n = self.paths, {}, 0
+  local missing = false
+  for i = 0, arguments.n do
+    local value, key = arguments[i], arguments.n
+    if i > 0 then
+      key = key_of(value, self.static_at[i])
+      if key == nil then return nil end
+      local t = type(value)
+      if t == "userdata" or t == "number" then
+        n = n + 1
+        leaves[n] = value
+      end
+    end
+    local following = at[key]
+    if not following then
+      missing = true
+      following = {}
+      at[key] = following
+    end
+    at = following
+  end
+  return not missing and at.entry or nil, leaves, at
 end
 
 -- ---- Arguments in, results out ----
@@ -194,6 +235,7 @@ local function forget_one(self)
   end
   self.entries[oldest] = nil
   self.count = self.count - 1
+  self.paths = {}
 end
 
 local function compile(self, entry, leaves)
@@ -206,9 +248,16 @@ local function compile(self, entry, leaves)
   self.counts.compiles = self.counts.compiles + 1
 end
 
+-- The entry for these arguments, and their tensors and numbers.
 function Function:entry(arguments)
-  local signature, leaves = self:sign(arguments)
-  local entry = self.entries[signature]
+  local entry, leaves, place = look_up(self, arguments)
+  if entry then
+    entry.used = self.step
+    return entry, leaves
+  end
+  local signature
+  signature, leaves = self:sign(arguments)
+  entry = self.entries[signature]
   if not entry then
     if self.limit and self.count >= self.limit then
       core.fail("%s: a trace for the signature %s would be number %d, but limit is %d", self.name, signature, self.count + 1,
@@ -220,6 +269,7 @@ function Function:entry(arguments)
     self.entries[signature] = entry
     self.count = self.count + 1
   end
+  if place then place.entry = entry end
   entry.used = self.step
   return entry, leaves
 end
@@ -311,7 +361,7 @@ end
 
 --- Drops all traces and programs. Variables that were made in traces stay.
 function Function:forget()
-  self.entries, self.count = {}, 0
+  self.entries, self.count, self.paths = {}, 0, {}
 end
 
 --- The variables that were made inside the function, in the order of making.

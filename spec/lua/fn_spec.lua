@@ -109,6 +109,18 @@ describe("ml.fn", function()
     assert.is_true(f(1):abs():max():item() > 0)
   end)
 
+  it("makes the weights of layers made inside once, those of layers outside with the layer", function()
+    local outside = ml.nn.Dense { 2 }
+    local f = ml.fn(function(x)
+      local w = ml.variable { 1 }
+      return ml.nn.Dense { 2 } (outside(x)) * w
+    end)
+    local a = f(ml.ones { 1, 3 })
+    testing.allclose(f(ml.ones { 2, 3 }):slice(1, 1, 1), a)
+    assert.equal(3, #f:variables())
+    assert.equal(2, #outside.variables)
+  end)
+
   it("refuses another shape for a variable made inside", function()
     local f = ml.fn(function(x) return ml.variable(ml.zeros(x.shape)) * x end)
     f(ml.ones { 2 })

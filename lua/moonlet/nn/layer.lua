@@ -7,6 +7,7 @@ local calls = require "moonlet.nn.calls"
 local core = require "moonlet.core"
 local initializers = require "moonlet.initializers"
 local mode = require "moonlet.mode"
+local trace = require "moonlet.trace"
 local util = require "moonlet.util"
 
 require "moonlet.activations" -- defines the kind of argument "activation"
@@ -49,6 +50,7 @@ end
 
 --- Gives the layer a name made of its class and a number, unless it was given one.
 function Layer:name_automatically(name)
+  rawset(self, "made_in", trace.current())
   if name then
     rawset(self, "name", name)
     return
@@ -99,8 +101,11 @@ function Layer:add_weight(name, shape, opts)
     end
   end
   local initializer = initializers.get(opts.initializer or "glorot_uniform", self:who() .. ": weight '" .. name .. "'")
-  local value = initializer(shape, opts.dtype or self.dtype or "f32")
-  local variable = core.variable(value, (self.path or self.name) .. "/" .. name, opts.trainable ~= false)
+  local dtype = opts.dtype or self.dtype or "f32"
+  local variable = trace.once(function(before)
+    if before then return trace.check_same(before, dtype, shape) end
+    return core.variable(initializer(shape, dtype), (self.path or self.name) .. "/" .. name, opts.trainable ~= false)
+  end)
   self.weights[#self.weights + 1] = { name = name, variable = variable }
   return variable
 end
@@ -150,7 +155,12 @@ local depth = 0 -- layer calls that are going on
 
 local function run(self, x, opts)
   if not self.built then
-    self:build(shapes_of(x))
+    -- A layer that was made inside the function being traced is made again by each trace: its weights are those of the first.
+    if self.made_in == trace.current() then
+      self:build(shapes_of(x))
+    else
+      trace.within(false, self.build, self, shapes_of(x))
+    end
     rawset(self, "built", true)
   end
   return self:call(x, opts)
