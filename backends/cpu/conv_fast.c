@@ -128,7 +128,9 @@ static void run_region(const region *r) {
   int64_t source[MAX_SEGMENTS], weights[MAX_SEGMENTS];
   int64_t length = p->depthwise ? 1 : p->source_group * (p->merged ? r->span[2]->ntaps : 1);
   int64_t count = r->span[0]->ntaps * r->span[1]->ntaps * (p->merged ? 1 : r->span[2]->ntaps);
-  int64_t tap_weights = p->depthwise ? p->target_channels : p->backward ? p->target_group * p->g.c_out : p->source_group * p->g.c_out;
+  int64_t tap_weights = p->depthwise  ? p->target_channels
+                        : p->backward ? p->target_group * p->g.c_out
+                                      : p->source_group * p->g.c_out;
   int64_t at_once = moon__max_i64(1, moon__min_i64(MAX_SEGMENTS, MAX_DEPTH / moon__max_i64(1, length)));
   walk w = walk_of(r);
   int64_t from = 0;
@@ -138,7 +140,9 @@ static void run_region(const region *r) {
     if (p->depthwise) {
       multiply_depthwise(r, &w, (moon_depthwise){.ntaps = n, .x_taps = source, .w_taps = weights, .add = r->add || from > 0});
     } else {
-      multiply(r, &w, (moon_gemm_tile){.nsegments = n, .length = length, .a_segments = source, .b_segments = weights, .add = r->add || from > 0});
+      multiply(r, &w,
+               (moon_gemm_tile){
+                   .nsegments = n, .length = length, .a_segments = source, .b_segments = weights, .add = r->add || from > 0});
     }
     from += n;
   } while (from < count);
@@ -265,8 +269,8 @@ static double work_us(const conv_plan *p, double places, double columns) {
   return 2 * places * columns * (taps < 1 ? 1 : taps) * depth / rate + places * 0.002;
 }
 
-/* Blocks of about 40 us: many images, one, or part of one. What is smaller, the block's weights or its source, is read again by more
-** jobs: so the larger is cut first. */
+/* Blocks of about 40 us: many images, one, or part of one. What is smaller, the block's weights or its source, is read again by
+** more jobs: so the larger is cut first. */
 static void choose_blocks(conv_plan *p) {
   int64_t whole = p->depthwise ? p->target_channels : p->target_group, wide = 2 * p->set->lanes;
   double taps = (double)p->g.window[0] * (double)p->g.window[1] * (double)p->g.window[2];
@@ -330,7 +334,8 @@ static moon_status plan_conv(const moon_fast *f, moon_choice *c, bool backward) 
   p->by_taps = p->nspans[0] * p->nspans[1] * p->nspans[2] > 1 && p->source_group >= 96 && places <= 32 * 32;
   if (backward && !p->depthwise) {
     int64_t taps = g.window[0] * g.window[1] * g.window[2], floats, w_bytes;
-    if (!moon__mul_i64(taps * p->source_channels, p->target_group, &floats) || !moon__mul_i64(floats, 4, &w_bytes)) return MOON_ESIZE;
+    if (!moon__mul_i64(taps * p->source_channels, p->target_group, &floats) || !moon__mul_i64(floats, 4, &w_bytes))
+      return MOON_ESIZE;
     c->scratch_bytes = (size_t)w_bytes;
     moon__fast_phase(c, run_turn, taps * g.groups);
   }

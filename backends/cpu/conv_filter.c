@@ -1,8 +1,8 @@
 /*
-** conv_filter.c: f32 conv_filter_grad (x [n, s.., c], dy [n, o.., f]) -> dw [k.., c / groups, f] by register tiles of gemm.h: a tile's
-** rows are channels of x at one tap, its columns channels of dy, and k runs over places, a line of dy a segment. Both are read where
-** they lie. With few channels, neighbouring taps of a line are rows of one tile, but for the places where only some lie inside x.
-** Long sums are cut over lines of places; the parts are added up in a second phase, in order.
+** conv_filter.c: f32 conv_filter_grad (x [n, s.., c], dy [n, o.., f]) -> dw [k.., c / groups, f] by register tiles of gemm.h: a
+** tile's rows are channels of x at one tap, its columns channels of dy, and k runs over places, a line of dy a segment. Both are
+** read where they lie. With few channels, neighbouring taps of a line are rows of one tile, but for the places where only some
+** lie inside x. Long sums are cut over lines of places; the parts are added up in a second phase, in order.
 */
 #include <string.h>
 

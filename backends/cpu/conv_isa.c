@@ -4,8 +4,8 @@
 #include "vector.h"
 
 /* `rows` places by `vectors` vectors of channels; lanes of the last vector. */
-MOON_INLINE void tile(const moon_depthwise *t, const float *x, float *y, int64_t j, const int rows, const int vectors, const bool part,
-                      int64_t lanes) {
+MOON_INLINE void tile(const moon_depthwise *t, const float *x, float *y, int64_t j, const int rows, const int vectors,
+                      const bool part, int64_t lanes) {
   vf acc[4][2];
   for (int i = 0; i < rows; i++)
     for (int v = 0; v < vectors; v++) {

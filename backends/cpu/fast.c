@@ -1,6 +1,6 @@
 /*
-** fast.c: which fast kernel a node gets: a table of candidates per op, of which the first that fits the operands wins. What does not
-** fit any keeps its plain kernel.
+** fast.c: which fast kernel a node gets: a table of candidates per op, of which the first that fits the operands wins. What does
+** not fit any keeps its plain kernel.
 */
 #include "fast.h"
 

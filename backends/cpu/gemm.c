@@ -3,8 +3,8 @@
 ** Shape letters: a [m, k], b [k, n], c [m, n], each times a batch.
 **
 ** b is packed into panels [n / width][k][width] when it is used often enough to pay for it or its columns do not lie side by side;
-** a only when neither its rows nor its columns are contiguous, or its rows fall onto the same cache sets. Where m n is small and k is
-** long, k is cut too, and the partial products are added up in a last phase, in order.
+** a only when neither its rows nor its columns are contiguous, or its rows fall onto the same cache sets. Where m n is small and
+** k is long, k is cut too, and the partial products are added up in a last phase, in order.
 */
 #include "gemm.h"
 
@@ -37,8 +37,8 @@ int moon__gemm_height(int64_t m, int most) {
   return (int)moon__ceildiv_i64(m < 1 ? 1 : m, tiles);
 }
 
-void moon__gemm_panel(const moon_gemm_set *set, moon_gemm_form form, moon_gemm_tile t, int64_t m, int height, int64_t a_tile, int width,
-                      bool padded) {
+void moon__gemm_panel(const moon_gemm_set *set, moon_gemm_form form, moon_gemm_tile t, int64_t m, int height, int64_t a_tile,
+                      int width, bool padded) {
   int64_t left = t.columns;
   while (left > 0) {
     int w = width;
@@ -98,7 +98,8 @@ static void multiply(const gemm_plan *p, const moon_call *call, float *c, int64_
   int64_t a_tile = p->height * p->a_row;
   t.a_step = p->form == MOON_GEMM_ROWS ? p->a_row : p->a_column;
   if (p->pack_a) {
-    t.a = (float *)(void *)(call->scratch + p->a_packed) + (p->a_matrices > 1 ? batch : 0) * p->a_bytes_step + i * p->k + k * p->height;
+    t.a = (float *)(void *)(call->scratch + p->a_packed) + (p->a_matrices > 1 ? batch : 0) * p->a_bytes_step + i * p->k +
+          k * p->height;
     t.a_step = p->height;
     a_tile = p->height * p->k;
   } else {
@@ -247,7 +248,8 @@ static bool lay_out(gemm_plan *p, moon_choice *c) {
   p->a_matrices = a_varies ? p->batch : 1;
   p->b_matrices = b_varies ? p->batch : 1;
   int64_t wide = panel_columns(p), panels = moon__ceildiv_i64(p->n, wide), tiles = moon__ceildiv_i64(p->m, p->height);
-  if (!moon__mul_i64(panels * wide, p->k, &p->b_bytes_step) || !moon__mul_i64(tiles * p->height, p->k, &p->a_bytes_step)) return false;
+  if (!moon__mul_i64(panels * wide, p->k, &p->b_bytes_step) || !moon__mul_i64(tiles * p->height, p->k, &p->a_bytes_step))
+    return false;
   if (p->pack_b) p->b_packs = p->b_matrices * panels;
   if (p->pack_a) p->a_packs = p->a_matrices * tiles;
   if (p->pack_b && !take(&c->scratch_bytes, &p->b_packed, p->b_matrices, p->b_bytes_step)) return false;

@@ -35,15 +35,16 @@ typedef struct moon_gemm_set {
   /* out [depth, width] = x [depth, columns], zeros beyond columns. */
   void (*pack)(float *out, const float *x, int64_t depth, int64_t columns, int64_t depth_step, int64_t column_step, int64_t width);
   /* c [m, n] = dots of the rows of a [m, k] and b [n, k]; for m small. */
-  void (*dots)(float *c, int64_t c_step, const float *a, int64_t a_step, const float *b, int64_t b_step, int64_t m, int64_t n, int64_t k);
+  void (*dots)(float *c, int64_t c_step, const float *a, int64_t a_step, const float *b, int64_t b_step, int64_t m, int64_t n,
+               int64_t k);
 } moon_gemm_set;
 MOON_ISA_DECLARE(const moon_gemm_set, moon__gemm_set)
 
-/* c [m, n] from a's rows, a_row apart, and columns of b that lie side by side (b_step from k to k + 1): t describes the first row and
-** k. Tiles are `height` rows by `width` vectors; height <= set->rows[width]. The last columns use narrower tiles; padded: b has zeros
-** up to a whole panel. a_tile: distance in a from one tile of rows to the next. */
-void moon__gemm_panel(const moon_gemm_set *set, moon_gemm_form form, moon_gemm_tile t, int64_t m, int height, int64_t a_tile, int width,
-                      bool padded);
+/* c [m, n] from a's rows, a_row apart, and columns of b that lie side by side (b_step from k to k + 1): t describes the first
+** row and k. Tiles are `height` rows by `width` vectors; height <= set->rows[width]. The last columns use narrower tiles;
+** padded: b has zeros up to a whole panel. a_tile: distance in a from one tile of rows to the next. */
+void moon__gemm_panel(const moon_gemm_set *set, moon_gemm_form form, moon_gemm_tile t, int64_t m, int height, int64_t a_tile,
+                      int width, bool padded);
 /* Rows of a tile so that m splits evenly into tiles of at most `most` rows. */
 int moon__gemm_height(int64_t m, int most);
 #endif

@@ -30,7 +30,8 @@ static void run_multiply(const moon_call *call, int64_t first, int64_t last) {
 }
 
 bool moon__cpu_matmul_f64_fits(const moon_fast *f) {
-  return f->in[0].dtype == MOON_DTYPE_f64 && f->in[1].dtype == MOON_DTYPE_f64 && f->in[0].ndim >= 2 && f->in[0].ndim == f->in[1].ndim;
+  return f->in[0].dtype == MOON_DTYPE_f64 && f->in[1].dtype == MOON_DTYPE_f64 && f->in[0].ndim >= 2 &&
+         f->in[0].ndim == f->in[1].ndim;
 }
 
 moon_status moon__cpu_matmul_f64_plan(const moon_fast *f, moon_choice *c) {

@@ -130,7 +130,8 @@ static void pack_square(float *out, const float *x, int64_t depth, int64_t colum
   }
 }
 
-static void pack(float *out, const float *x, int64_t depth, int64_t columns, int64_t depth_step, int64_t column_step, int64_t width) {
+static void pack(float *out, const float *x, int64_t depth, int64_t columns, int64_t depth_step, int64_t column_step,
+                 int64_t width) {
   if (depth_step == 1 && column_step != 1) {
     for (int64_t j = 0; j < width; j += VL)
       for (int64_t k = 0; k < depth; k += VL) pack_square(out, x, depth, columns, column_step, width, k, j);

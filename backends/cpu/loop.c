@@ -48,9 +48,13 @@ static int64_t identity_of(moon_op_id reduce, moon_dtype dtype) {
   switch (dtype) {
     case MOON_DTYPE_f32: memcpy(&bits, &f32, sizeof f32); return bits;
     case MOON_DTYPE_f64: memcpy(&bits, &f, sizeof f); return bits;
-    case MOON_DTYPE_i32: memcpy(&bits, &(int32_t){low ? INT32_MIN : reduce == MOON_OP_min ? INT32_MAX : (int32_t)whole}, 4); return bits;
+    case MOON_DTYPE_i32:
+      memcpy(&bits, &(int32_t){low ? INT32_MIN : reduce == MOON_OP_min ? INT32_MAX : (int32_t)whole}, 4);
+      return bits;
     case MOON_DTYPE_i64: return low ? INT64_MIN : reduce == MOON_OP_min ? INT64_MAX : whole;
-    default: memcpy(&bits, &(uint8_t){reduce == MOON_OP_min ? (dtype == MOON_DTYPE_bool ? 1 : 255) : (uint8_t)whole}, 1); return bits;
+    default:
+      memcpy(&bits, &(uint8_t){reduce == MOON_OP_min ? (dtype == MOON_DTYPE_bool ? 1 : 255) : (uint8_t)whole}, 1);
+      return bits;
   }
 }
 

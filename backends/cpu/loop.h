@@ -1,9 +1,10 @@
 /*
 ** loop.h: a fused loop as the tile VM runs it: made by loop.c, run by loop_run.c.
 **
-** The index space is cut into tiles: a block of consecutive indices on one axis times all axes inside it, about a thousand elements,
-** always in row-major order. Outer axes that are kept number the groups of tiles, outer axes that are reduced number the tiles of a
-** group; a group's tiles are combined element by element, and its last tile is folded. So a result depends on the shape alone.
+** The index space is cut into tiles: a block of consecutive indices on one axis times all axes inside it, about a thousand
+** elements, always in row-major order. Outer axes that are kept number the groups of tiles, outer axes that are reduced number
+** the tiles of a group; a group's tiles are combined element by element, and its last tile is folded. So a result depends on the
+** shape alone.
 */
 #ifndef MOON_CPU_LOOP_H
 #define MOON_CPU_LOOP_H

@@ -1,6 +1,6 @@
 /*
-** pool_fast.c: f32 max_pool, avg_pool and their gradients, vectors along channels. Spans (span.h) take care of borders: padding takes
-** no part, so a place combines only the taps that lie inside. x [n, s.., c], y [n, o.., c].
+** pool_fast.c: f32 max_pool, avg_pool and their gradients, vectors along channels. Spans (span.h) take care of borders: padding
+** takes no part, so a place combines only the taps that lie inside. x [n, s.., c], y [n, o.., c].
 */
 #include "pool_fast.h"
 
@@ -139,8 +139,8 @@ static void make_avg_grad(const moon_call *call, const piece *s) {
       held *= inside(&p->g, 2, s->o[2] + i * s->span[2]->source_step + t % n2 * s->span[2]->tap_source);
       weights[t] = 1.0f / (float)held;
     }
-    p->set->sum(&one, input(call, 0) + s->source_at + i * s->rows.source_step, output(call, 0) + s->target_at + i * s->rows.target_step,
-                weights, 1.0f);
+    p->set->sum(&one, input(call, 0) + s->source_at + i * s->rows.source_step,
+                output(call, 0) + s->target_at + i * s->rows.target_step, weights, 1.0f);
   }
 }
 static void run_avg_grad(const moon_call *call, int64_t first, int64_t last) { run_lines(call, first, last, make_avg_grad); }

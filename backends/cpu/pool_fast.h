@@ -13,7 +13,8 @@ typedef struct moon_pool_rows {
 } moon_pool_rows;
 
 typedef struct moon_pool_set {
-  /* y = largest tap; index = its position (either may be NULL): positions[t] + place * position_step; the first of equals, NaN before all. */
+  /* y = largest tap; index = its position (either may be NULL): positions[t] + place * position_step; the first of equals, NaN
+  ** before all. */
   void (*max)(const moon_pool_rows *r, const float *x, float *y, int32_t *index, const int32_t *positions, int32_t position_step);
   /* y = sum of taps, tap t times weights[t] (NULL: 1), divided by divisor. */
   void (*sum)(const moon_pool_rows *r, const float *x, float *y, const float *weights, float divisor);

@@ -81,8 +81,8 @@ MOON_INLINE void max_grad_at(const moon_pool_rows *r, const int32_t *index, cons
   STORE(dx, sum);
 }
 
-static bool pool_max_grad(const moon_pool_rows *r, const int32_t *index, const float *dy, float *dx, int32_t here, int32_t here_step,
-                          int32_t area) {
+static bool pool_max_grad(const moon_pool_rows *r, const int32_t *index, const float *dy, float *dx, int32_t here,
+                          int32_t here_step, int32_t area) {
   vi bad = {0};
   for (int64_t i = 0; i < r->m; i++, index += r->source_step, dy += r->source_step, dx += r->target_step, here += here_step) {
 #define MAX_GRAD_AT(j, n) max_grad_at(r, index + (j), dy + (j), dx + (j), here, area, &bad, n)

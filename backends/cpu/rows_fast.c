@@ -18,9 +18,13 @@ typedef struct rows_plan {
   bool centred;
 } rows_plan;
 
-static const float *input(const moon_call *call, int i) { return i < call->nin ? (const float *)(const void *)call->in[i].data : NULL; }
+static const float *input(const moon_call *call, int i) {
+  return i < call->nin ? (const float *)(const void *)call->in[i].data : NULL;
+}
 static float *output(const moon_call *call, int i) { return (float *)(void *)call->out[i].data; }
-static int64_t last_row(const rows_plan *p, int64_t last) { return last > p->rows / p->rows_per_job ? p->rows : last * p->rows_per_job; }
+static int64_t last_row(const rows_plan *p, int64_t last) {
+  return last > p->rows / p->rows_per_job ? p->rows : last * p->rows_per_job;
+}
 
 /* ---- Kernels ---- */
 
@@ -39,8 +43,8 @@ static void run_log_softmax(const moon_call *call, int64_t first, int64_t last) 
 static void run_norm(const moon_call *call, int64_t first, int64_t last) {
   const rows_plan *p = call->state;
   int64_t from = first * p->rows_per_job, to = last_row(p, last);
-  p->set->norm(output(call, 0) + from * p->n, input(call, 0) + from * p->n, input(call, 1), input(call, 2), to - from, p->n, p->epsilon,
-               p->centred);
+  p->set->norm(output(call, 0) + from * p->n, input(call, 0) + from * p->n, input(call, 1), input(call, 2), to - from, p->n,
+               p->epsilon, p->centred);
 }
 
 /* The label of a row; false after a fault. */
@@ -85,8 +89,8 @@ static void run_adam(const moon_call *call, int64_t first, int64_t last) {
   moon_adam_numbers k = {.keep_1 = (float)(1 - a->beta_1), .keep_2 = (float)(1 - a->beta_2), .epsilon = (float)a->epsilon};
   k.rate = (float)(lr * sqrt(1 - pow(a->beta_2, t)) / (1 - pow(a->beta_1, t)));
   k.decay = (float)(lr * a->weight_decay);
-  p->set->adam(&k, input(call, 0) + from, input(call, 1) + from, input(call, 2) + from, input(call, 3) + from, output(call, 0) + from,
-               output(call, 1) + from, output(call, 2) + from, n);
+  p->set->adam(&k, input(call, 0) + from, input(call, 1) + from, input(call, 2) + from, input(call, 3) + from,
+               output(call, 0) + from, output(call, 1) + from, output(call, 2) + from, n);
 }
 
 /* ---- Plan ---- */
@@ -123,7 +127,8 @@ static bool fits_norm(const moon_node *node, int64_t *rows, int64_t *n) {
 
 static bool fits_cross_entropy(const moon_node *node, int64_t *rows, int64_t *n) {
   int last = node->inputs[0]->type.shape.ndim - 1;
-  return last >= 0 && (node->ninputs < 3 || node->inputs[2]->type.dtype == MOON_DTYPE_f32) && read_rows(node, last, rows, n) && *n > 0;
+  return last >= 0 && (node->ninputs < 3 || node->inputs[2]->type.dtype == MOON_DTYPE_f32) && read_rows(node, last, rows, n) &&
+         *n > 0;
 }
 
 static bool fits_adam(const moon_node *node, int64_t *rows, int64_t *n) {
@@ -145,8 +150,8 @@ static const row_kernel kernels[] = {
     {MOON_OP_layer_norm, fits_norm, run_norm, NAMES("cpu_layer_norm_f32"), 7, 1, 0.25},
     {MOON_OP_rms_norm, fits_norm, run_norm, NAMES("cpu_rms_norm_f32"), 3, 1, 0.2},
     {MOON_OP_softmax_cross_entropy, fits_cross_entropy, run_cross_entropy, NAMES("cpu_softmax_cross_entropy_f32"), 3, 0, 0.4},
-    {MOON_OP_softmax_cross_entropy_grad, fits_cross_entropy, run_cross_entropy_grad, NAMES("cpu_softmax_cross_entropy_grad_f32"), 7, 0,
-     0.4},
+    {MOON_OP_softmax_cross_entropy_grad, fits_cross_entropy, run_cross_entropy_grad, NAMES("cpu_softmax_cross_entropy_grad_f32"), 7,
+     0, 0.4},
     {MOON_OP_adam_update, fits_adam, run_adam, NAMES("cpu_adam_update_f32"), 15, 15, 0.5},
 };
 

@@ -1,6 +1,6 @@
 /*
-** rows_fast.h: kernels of composites that work row by row (softmax, cross-entropy, normalisation), and the optimizer update, compiled
-** once per instruction set. Rows are dense, n long; y may be x.
+** rows_fast.h: kernels of composites that work row by row (softmax, cross-entropy, normalisation), and the optimizer update,
+** compiled once per instruction set. Rows are dense, n long; y may be x.
 */
 #ifndef MOON_ROWS_FAST_H
 #define MOON_ROWS_FAST_H
@@ -17,14 +17,15 @@ typedef struct moon_rows_set {
   void (*softmax)(float *y, const float *x, int64_t rows, int64_t n);
   void (*log_softmax)(float *y, const float *x, int64_t rows, int64_t n);
   /* (x - mean) / sqrt(mean square + epsilon) gamma + beta; centred false: mean is taken as 0. gamma, beta may be NULL. */
-  void (*norm)(float *y, const float *x, const float *gamma, const float *beta, int64_t rows, int64_t n, float epsilon, bool centred);
+  void (*norm)(float *y, const float *x, const float *gamma, const float *beta, int64_t rows, int64_t n, float epsilon,
+               bool centred);
   /* log(sum(exp(x))) of one row. */
   float (*log_sum)(const float *x, int64_t n);
   /* y = softmax(x) scale, one row. */
   void (*softmax_scaled)(float *y, const float *x, int64_t n, float scale);
   /* One step of Adam on n elements; outputs may be the inputs. */
-  void (*adam)(const moon_adam_numbers *a, const float *w, const float *g, const float *m, const float *v, float *w_out, float *m_out,
-               float *v_out, int64_t n);
+  void (*adam)(const moon_adam_numbers *a, const float *w, const float *g, const float *m, const float *v, float *w_out,
+               float *m_out, float *v_out, int64_t n);
 } moon_rows_set;
 MOON_ISA_DECLARE(const moon_rows_set, moon__rows_set)
 #endif

@@ -80,7 +80,8 @@ static void log_softmax(float *y, const float *x, int64_t rows, int64_t n) {
   }
 }
 
-static void norm(float *y, const float *x, const float *gamma, const float *beta, int64_t rows, int64_t n, float epsilon, bool centred) {
+static void norm(float *y, const float *x, const float *gamma, const float *beta, int64_t rows, int64_t n, float epsilon,
+                 bool centred) {
   for (int64_t r = 0; r < rows; r++, x += n, y += n) {
     vf sum = {0}, square = {0};
     if (centred) EACH(x, 0.0f, sum += v);
@@ -101,8 +102,8 @@ static void norm(float *y, const float *x, const float *gamma, const float *beta
 }
 
 /* All inputs of a vector are read before an output of it is written. */
-static void adam(const moon_adam_numbers *a, const float *w, const float *g, const float *m, const float *v, float *w_out, float *m_out,
-                 float *v_out, int64_t n) {
+static void adam(const moon_adam_numbers *a, const float *w, const float *g, const float *m, const float *v, float *w_out,
+                 float *m_out, float *v_out, int64_t n) {
   const vf rate = vsplat(a->rate), decay = vsplat(1.0f - a->decay), k1 = vsplat(a->keep_1), k2 = vsplat(a->keep_2);
   const vf epsilon = vsplat(a->epsilon);
   for (int64_t i = 0; i < n; i += VL) {

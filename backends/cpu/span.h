@@ -6,15 +6,16 @@
 #define MOON_SPAN_H
 #include "ops/attrs.h"
 
-/* Places first + j * step of the target, j in [0, count), sum over taps tap + t * tap_step, t in [0, ntaps): each reads the source at
-** source + j * source_step + t * tap_source. */
+/* Places first + j * step of the target, j in [0, count), sum over taps tap + t * tap_step, t in [0, ntaps): each reads the
+** source at source + j * source_step + t * tap_source. */
 typedef struct moon_span {
   int64_t first, step, count;
   int64_t source, source_step;
   int64_t tap, tap_step, tap_source, ntaps;
 } moon_span;
 
-/* Spans of y reading x (forward), or of x reading dy (backward), along a spatial axis. Gives their number; spans NULL: only that. */
+/* Spans of y reading x (forward), or of x reading dy (backward), along a spatial axis. Gives their number; spans NULL: only
+** that. */
 int64_t moon__spans_forward(const moon_geometry *g, int axis, moon_span *spans);
 int64_t moon__spans_backward(const moon_geometry *g, int axis, moon_span *spans);
 /* Places of y, [*lo, *hi), for which tap k of the window lies inside x. */

@@ -159,7 +159,8 @@ WIDE(cos, cos)
 WIDE(tan, tan)
 
 /* ---- Casts: float to integer saturates and takes NaN to 0. ---- */
-#define FROM(S, T, value) LOOP(from_##S, 1, T, float, const T *pa = (const T *)(const void *)p[0], const T a = pa[i], (float)(value))
+#define FROM(S, T, value) \
+  LOOP(from_##S, 1, T, float, const T *pa = (const T *)(const void *)p[0], const T a = pa[i], (float)(value))
 FROM(bool, uint8_t, a != 0)
 FROM(u8, uint8_t, a)
 FROM(i32, int32_t, a)

@@ -70,7 +70,8 @@ static bool report(const char *name, const worst *w, double bound) {
   }
 /* Any bits, moderate numbers, small whole numbers, special values: a quarter each, drawn for a and b apart. */
 static float pick_one(uint32_t kind, uint32_t bits) {
-  static const float special[] = {0.0f, -0.0f, 1.0f, -1.0f, INFINITY, -INFINITY, NAN, 0.5f, 2.0f, -2.0f, 3.0f, 1e-45f, 3e38f, -3.0f};
+  static const float special[] = {0.0f, -0.0f, 1.0f,  -1.0f, INFINITY, -INFINITY, NAN,
+                                  0.5f, 2.0f,  -2.0f, 3.0f,  1e-45f,   3e38f,     -3.0f};
   if (kind == 0) return moon__float((int32_t)bits);
   if (kind == 1) return (float)((double)bits / 4294967296.0 * 40.0 - 20.0);
   if (kind == 2) return (float)(int32_t)(bits % 64) - 32.0f;
