@@ -44,10 +44,12 @@ MOON_MATH float moon__with_sign(float magnitude, float sign) {
 
 /* ---- exp ---- */
 
+/* 2^n for n in [-126, 127]; another n, as NaN gives it, makes any number. */
+MOON_MATH float moon__power_of_two(int32_t n) { return moon__float((int32_t)((uint32_t)(n + 127) << 23)); }
 /* 2^n x for n in [-252, 254], in two steps so that results may be denormal or infinite. */
 MOON_MATH float moon__scale_by_power(float x, int32_t n) {
   int32_t half = n >> 1;
-  return x * moon__float((half + 127) << 23) * moon__float((n - half + 127) << 23);
+  return x * moon__power_of_two(half) * moon__power_of_two(n - half);
 }
 /* x = n ln 2 + r; (exp(r) - 1 - r) / r^2 over |r| <= ln(2) / 2. */
 MOON_MATH float moon__exp(float x) {
