@@ -64,5 +64,5 @@ util.define_kind("activation", "a name or a function", function(value, _, who)
   return activations.get(who, value)
 end)
 
---- `ml.activations.relu(x)` and so on.
+-- So that `ml.activations.relu(x)` and so on work.
 return setmetatable(activations, { __index = names })

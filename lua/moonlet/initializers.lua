@@ -142,6 +142,7 @@ define("identity", { { "gain", "number", at = 1, default = 1 } }, function(shape
 end)
 
 --- Reads an argument: a name, an initializer, or a function of shape and dtype.
+-- @param value
 -- @tparam string who for messages
 function initializers.get(value, who)
   if type(value) == "function" or util.is_a(value, Initializer) then return value end
@@ -155,5 +156,5 @@ util.define_kind("initializer", "a name, a function or an initializer", function
   return initializers.get(value, who)
 end)
 
---- `ml.initializers.he_normal {}` and so on.
+-- So that `ml.initializers.he_normal {}` and so on work.
 return setmetatable(initializers, { __index = names })

@@ -268,6 +268,7 @@ end
 --- Reads an argument `loss`: a name (which recognises logits), a loss object, or a function of y_true and y_pred that returns one
 -- number an example.
 -- @tparam string who for messages
+-- @param value
 function losses.get(who, value)
   if util.is_a(value, Loss) then return value end
   if type(value) == "function" then return CustomLoss(value) end
@@ -281,8 +282,8 @@ end
 
 losses.Loss = Loss
 
---- `ml.losses.mean_squared_error(y_true, y_pred)` and so on: one number an example. The crossentropies take a third argument, a
--- table of settings such as `{ from_logits = true }`.
+-- So that `ml.losses.mean_squared_error(y_true, y_pred)` and so on work: one number an example. The crossentropies take a third
+-- argument, a table of settings such as `{ from_logits = true }`.
 return setmetatable(losses, {
   __index = function(t, name)
     local class_name = NAMES[name]

@@ -11,6 +11,7 @@ local mode = require "moonlet.mode"
 local util = require "moonlet.util"
 
 --- A model from inputs to outputs.
+-- @function ml.Model
 -- @tparam table given `inputs`: a symbol of `ml.input`, or a table of them; `outputs`: symbols that depend on them; `name`
 -- @usage
 -- local x = ml.input { nil, 4 }

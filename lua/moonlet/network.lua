@@ -232,6 +232,7 @@ end
 
 --- Data as tensors in the structure of the network's inputs: tables of numbers become tensors.
 -- @param x a tensor, a table of numbers, or a table of tensors
+-- @tparam string what its name, for messages
 function Network:read_data(x, what)
   local function read(value)
     if util.is_array(value) then return value end
@@ -283,6 +284,8 @@ end
 
 --- Loss and metrics over a data set.
 -- @usage print(model:evaluate(x, y).loss)
+-- @param x as in `fit`
+-- @param[opt] y as in `fit`
 -- @tparam[opt] table opts `batch_size` (32), `steps`, `sample_weight`, `verbose`
 -- @treturn table numbers by name: `loss`, and the metrics
 function Network:evaluate(x, y, opts)
@@ -298,6 +301,8 @@ function Network:predict(x, opts)
 end
 
 --- One step of training on one batch.
+-- @param x as in `fit`
+-- @param y as in `fit`
 -- @tparam[opt] table opts `sample_weight`, `class_weight`, `reset_metrics` (true)
 -- @treturn table numbers by name: `loss`, and the metrics
 function Network:train_on_batch(x, y, opts)
@@ -305,6 +310,8 @@ function Network:train_on_batch(x, y, opts)
 end
 
 --- Loss and metrics of one batch.
+-- @param x as in `fit`
+-- @param y as in `fit`
 -- @tparam[opt] table opts `sample_weight`, `reset_metrics` (true)
 -- @treturn table
 function Network:test_on_batch(x, y, opts)

@@ -8,6 +8,7 @@ local core = require "moonlet.core"
 local util = require "moonlet.util"
 
 --- A stack of layers, each called on what the one before gave.
+-- @function ml.Sequential
 -- @tparam table given the layers in order, and `name`; the first entry may be an `ml.input`, which builds the model at once
 -- @usage
 -- local model = ml.Sequential { nn.Dense { 32, activation = "relu" }, nn.Dense { 10 } }

@@ -8,6 +8,7 @@ local Layer = require "moonlet.nn.layer"
 --
 -- Input shape: any.
 -- Output shape: that of the input.
+-- @function nn.Activation
 -- @tparam string|function activation may be given without a name
 -- @usage local h = nn.Activation { "relu" } (x)
 local Activation = Layer:extend("Activation", { { "activation", "activation", at = 1, required = true } })

@@ -8,5 +8,8 @@ local Merge = require "moonlet.nn.merge"
 --
 -- Input shape: a table of tensors whose shapes broadcast.
 -- Output shape: the broadcast one.
+-- @function nn.Add
 -- @usage local h = nn.Add {} { a, b }
-return Merge:define("Add", function(a, b) return a + b end)
+local Add = Merge:define("Add", function(a, b) return a + b end)
+
+return Add

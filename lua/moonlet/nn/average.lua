@@ -8,5 +8,8 @@ local Merge = require "moonlet.nn.merge"
 --
 -- Input shape: a table of tensors whose shapes broadcast.
 -- Output shape: the broadcast one.
+-- @function nn.Average
 -- @usage local h = nn.Average {} { a, b }
-return Merge:define("Average", function(a, b) return a + b end, function(sum, n) return sum / n end)
+local Average = Merge:define("Average", function(a, b) return a + b end, function(sum, n) return sum / n end)
+
+return Average

@@ -8,9 +8,12 @@ local Pooling = require "moonlet.nn.pooling"
 --
 -- Input shape: `(batch, steps, c)`; with `data_format = "channels_first"` the channels are axis 2.
 -- Output shape: `(batch, new steps, c)`.
+-- @function nn.AveragePool1D
 -- @tparam[opt=2] integer|table pool_size may be given without a name
 -- @tparam[opt=pool_size] integer|table strides
 -- @tparam[opt="valid"] string padding `"valid"` or `"same"`
 -- @tparam[opt="channels_last"] string data_format
 -- @usage local h = nn.AveragePool1D { 2 } (x)
-return Pooling:define("AveragePool1D", 1, "avg_pool")
+local AveragePool1D = Pooling:define("AveragePool1D", 1, "avg_pool")
+
+return AveragePool1D

@@ -8,9 +8,12 @@ local Pooling = require "moonlet.nn.pooling"
 --
 -- Input shape: `(batch, height, width, c)`; with `data_format = "channels_first"` the channels are axis 2.
 -- Output shape: `(batch, new height, new width, c)`.
+-- @function nn.AveragePool2D
 -- @tparam[opt=2] integer|table pool_size may be given without a name
 -- @tparam[opt=pool_size] integer|table strides
 -- @tparam[opt="valid"] string padding `"valid"` or `"same"`
 -- @tparam[opt="channels_last"] string data_format
 -- @usage local h = nn.AveragePool2D { 2 } (x)
-return Pooling:define("AveragePool2D", 2, "avg_pool")
+local AveragePool2D = Pooling:define("AveragePool2D", 2, "avg_pool")
+
+return AveragePool2D

@@ -13,6 +13,7 @@ local util = require "moonlet.util"
 -- Input shape: any; `axis` is the one of the channels.
 -- Output shape: that of the input.
 -- Weights: `gamma`, `beta`, `moving_mean`, `moving_variance` (c); the last two do not train.
+-- @function nn.BatchNormalization
 -- @tparam[opt=-1] integer axis 2 for channels first
 -- @tparam[opt=0.99] number momentum of the moving averages
 -- @tparam[opt=1e-3] number epsilon

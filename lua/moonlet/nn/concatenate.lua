@@ -10,6 +10,7 @@ local util = require "moonlet.util"
 --
 -- Input shape: a table of tensors that differ in one axis at most.
 -- Output shape: that of the inputs, with the sizes along the axis added.
+-- @function nn.Concatenate
 -- @tparam[opt=-1] integer axis
 -- @usage local h = nn.Concatenate {} { a, b }
 local Concatenate = Layer:extend("Concatenate", { { "axis", "axis", default = -1 } })

@@ -9,6 +9,7 @@ local Convolution = require "moonlet.nn.convolution"
 -- Input shape: `(batch, steps, c)`; with `data_format = "channels_first"` the channels are axis 2.
 -- Output shape: `(batch, new steps, filters)`.
 -- Weights: `kernel` (kernel_size, c / groups, filters), `bias` (filters).
+-- @function nn.Conv1D
 -- @tparam integer filters number of output channels; may be given without a name, first
 -- @tparam integer|table kernel_size may be given without a name, second
 -- @tparam[opt=1] integer|table strides
@@ -21,4 +22,6 @@ local Convolution = require "moonlet.nn.convolution"
 -- @tparam[opt="glorot_uniform"] string|function kernel_initializer
 -- @tparam[opt="zeros"] string|function bias_initializer
 -- @usage local h = nn.Conv1D { 32, 3, padding = "causal" } (x)
-return Convolution:define("Conv1D", 1)
+local Conv1D = Convolution:define("Conv1D", 1)
+
+return Conv1D

@@ -9,6 +9,7 @@ local Convolution = require "moonlet.nn.convolution"
 -- Input shape: `(batch, height, width, c)`; with `data_format = "channels_first"` the channels are axis 2.
 -- Output shape: `(batch, new height, new width, filters)`.
 -- Weights: `kernel` (kh, kw, c / groups, filters), `bias` (filters).
+-- @function nn.Conv2D
 -- @tparam integer filters number of output channels; may be given without a name, first
 -- @tparam integer|table kernel_size may be given without a name, second
 -- @tparam[opt=1] integer|table strides
@@ -21,4 +22,6 @@ local Convolution = require "moonlet.nn.convolution"
 -- @tparam[opt="glorot_uniform"] string|function kernel_initializer
 -- @tparam[opt="zeros"] string|function bias_initializer
 -- @usage local h = nn.Conv2D { 32, 3, padding = "same", activation = "relu" } (x)
-return Convolution:define("Conv2D", 2)
+local Conv2D = Convolution:define("Conv2D", 2)
+
+return Conv2D

@@ -10,6 +10,7 @@ local core = require "moonlet.core"
 -- Input shape: `(batch, height, width, c)`; with `data_format = "channels_first"` the channels are axis 2.
 -- Output shape: `(batch, new height, new width, filters)`; with `padding = "same"` each size is multiplied by its stride.
 -- Weights: `kernel` (kh, kw, filters, c), `bias` (filters).
+-- @function nn.Conv2DTranspose
 -- @tparam integer filters number of output channels; may be given without a name, first
 -- @tparam integer|table kernel_size may be given without a name, second
 -- @tparam[opt=1] integer|table strides

@@ -9,6 +9,7 @@ local Convolution = require "moonlet.nn.convolution"
 -- Input shape: `(batch, depth, height, width, c)`; with `data_format = "channels_first"` the channels are axis 2.
 -- Output shape: `(batch, new depth, new height, new width, filters)`.
 -- Weights: `kernel` (kd, kh, kw, c / groups, filters), `bias` (filters).
+-- @function nn.Conv3D
 -- @tparam integer filters number of output channels; may be given without a name, first
 -- @tparam integer|table kernel_size may be given without a name, second
 -- @tparam[opt=1] integer|table strides
@@ -21,4 +22,6 @@ local Convolution = require "moonlet.nn.convolution"
 -- @tparam[opt="glorot_uniform"] string|function kernel_initializer
 -- @tparam[opt="zeros"] string|function bias_initializer
 -- @usage local h = nn.Conv3D { 16, 3 } (x)
-return Convolution:define("Conv3D", 3)
+local Conv3D = Convolution:define("Conv3D", 3)
+
+return Conv3D

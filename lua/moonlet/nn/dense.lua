@@ -11,6 +11,7 @@ local util = require "moonlet.util"
 -- Input shape: `(batch, ..., d)`.
 -- Output shape: `(batch, ..., units)`.
 -- Weights: `kernel` (d, units), `bias` (units).
+-- @function nn.Dense
 -- @tparam integer units size of the output's last axis; may be given without a name
 -- @tparam[opt] string|function activation
 -- @tparam[opt=true] boolean use_bias

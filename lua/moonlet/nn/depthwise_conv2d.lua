@@ -5,11 +5,20 @@
 local Convolution = require "moonlet.nn.convolution"
 local core = require "moonlet.core"
 
+local rows = Convolution.common_rows(2, {
+  { "depth_multiplier", "count", default = 1 },
+  { "depthwise_initializer", "initializer", default = "glorot_uniform" },
+})
+for _, row in ipairs(rows) do
+  if row[1] == "kernel_size" then row.at = 1 end
+end
+
 --- Each input channel has `depth_multiplier` filters of its own.
 --
 -- Input shape: `(batch, height, width, c)`; with `data_format = "channels_first"` the channels are axis 2.
 -- Output shape: `(batch, new height, new width, c * depth_multiplier)`.
 -- Weights: `kernel` (kh, kw, c, depth_multiplier), `bias` (c * depth_multiplier).
+-- @function nn.DepthwiseConv2D
 -- @tparam integer|table kernel_size may be given without a name
 -- @tparam[opt=1] integer|table strides
 -- @tparam[opt="valid"] string padding `"valid"` or `"same"`
@@ -21,13 +30,6 @@ local core = require "moonlet.core"
 -- @tparam[opt="glorot_uniform"] string|function depthwise_initializer
 -- @tparam[opt="zeros"] string|function bias_initializer
 -- @usage local h = nn.DepthwiseConv2D { 3, padding = "same" } (x)
-local rows = Convolution.common_rows(2, {
-  { "depth_multiplier", "count", default = 1 },
-  { "depthwise_initializer", "initializer", default = "glorot_uniform" },
-})
-for _, row in ipairs(rows) do
-  if row[1] == "kernel_size" then row.at = 1 end
-end
 local DepthwiseConv2D = Convolution:extend("DepthwiseConv2D", rows)
 DepthwiseConv2D.rank = 2
 

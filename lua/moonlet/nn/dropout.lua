@@ -10,6 +10,7 @@ local mode = require "moonlet.mode"
 --
 -- Input shape: any.
 -- Output shape: that of the input.
+-- @function nn.Dropout
 -- @tparam number rate the part that is dropped, from 0 up to, not including, 1; may be given without a name
 -- @tparam[opt] table noise_shape shape of the mask, which is broadcast; -1: as the input
 -- @usage local h = nn.Dropout { 0.5 } (h)

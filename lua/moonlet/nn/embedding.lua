@@ -10,6 +10,7 @@ local core = require "moonlet.core"
 -- Input shape: any, whole numbers from 0 to `input_dim` - 1 (floats are cast).
 -- Output shape: `(..., output_dim)`.
 -- Weights: `embeddings` (input_dim, output_dim).
+-- @function nn.Embedding
 -- @tparam integer input_dim number of rows; may be given without a name, first
 -- @tparam integer output_dim size of a vector; may be given without a name, second
 -- @tparam[opt="uniform"] string|function embeddings_initializer default: uniform in [-0.05, 0.05)

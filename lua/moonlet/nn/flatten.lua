@@ -10,6 +10,7 @@ local core = require "moonlet.core"
 --
 -- Input shape: `(batch, ...)`.
 -- Output shape: `(batch, product of the others)`.
+-- @function nn.Flatten
 -- @tparam[opt="channels_last"] string data_format with `"channels_first"`, channels are moved to the end before
 -- @usage local h = nn.Flatten {} (x)
 local Flatten = Layer:extend("Flatten", { { "data_format", "string", words = channels.WORDS, default = "channels_last" } })

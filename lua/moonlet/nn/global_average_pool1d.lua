@@ -8,7 +8,10 @@ local GlobalPooling = require "moonlet.nn.global_pooling"
 --
 -- Input shape: `(batch, steps, c)`; with `data_format = "channels_first"` the channels are axis 2.
 -- Output shape: `(batch, c)`; with `keepdims` the other axes stay, of size 1.
+-- @function nn.GlobalAveragePool1D
 -- @tparam[opt=false] boolean keepdims
 -- @tparam[opt="channels_last"] string data_format
 -- @usage local h = nn.GlobalAveragePool1D {} (x)
-return GlobalPooling:define("GlobalAveragePool1D", 1, "mean")
+local GlobalAveragePool1D = GlobalPooling:define("GlobalAveragePool1D", 1, "mean")
+
+return GlobalAveragePool1D

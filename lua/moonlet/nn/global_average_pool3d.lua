@@ -8,7 +8,10 @@ local GlobalPooling = require "moonlet.nn.global_pooling"
 --
 -- Input shape: `(batch, depth, height, width, c)`; with `data_format = "channels_first"` the channels are axis 2.
 -- Output shape: `(batch, c)`; with `keepdims` the other axes stay, of size 1.
+-- @function nn.GlobalAveragePool3D
 -- @tparam[opt=false] boolean keepdims
 -- @tparam[opt="channels_last"] string data_format
 -- @usage local h = nn.GlobalAveragePool3D {} (x)
-return GlobalPooling:define("GlobalAveragePool3D", 3, "mean")
+local GlobalAveragePool3D = GlobalPooling:define("GlobalAveragePool3D", 3, "mean")
+
+return GlobalAveragePool3D

@@ -13,6 +13,7 @@ local core = require "moonlet.core"
 -- Weights: `kernel` (d, 3 units), `recurrent_kernel` (units, 3 units), `bias` (2, 3 units), for the input and for the state; gates
 -- in the order z, r, g.
 -- Call options: `initial_state = { h }`.
+-- @function nn.GRU
 -- @tparam integer units may be given without a name
 -- @tparam[opt="tanh"] string|function activation
 -- @tparam[opt="sigmoid"] string|function recurrent_activation

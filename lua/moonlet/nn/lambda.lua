@@ -8,6 +8,7 @@ local Layer = require "moonlet.nn.layer"
 --
 -- Input shape: any.
 -- Output shape: what the function gives.
+-- @function nn.Lambda
 -- @tparam function f may be given without a name; gets the input, and the options of the call
 -- @usage local h = nn.Lambda { function(x) return x * 2 - 1 end } (x)
 local Lambda = Layer:extend("Lambda", { { "f", "function", at = 1, required = true } })

@@ -11,6 +11,7 @@ local util = require "moonlet.util"
 -- Input shape: any.
 -- Output shape: that of the input.
 -- Weights: `gamma`, `beta` (the sizes of the axes).
+-- @function nn.LayerNormalization
 -- @tparam[opt=-1] integer|table axis the last axes: -1, or a table such as { -2, -1 }
 -- @tparam[opt=1e-3] number epsilon
 -- @tparam[opt=true] boolean center whether there is a `beta`

@@ -13,6 +13,7 @@ local initializers = require "moonlet.initializers"
 -- (batch, units) follow as second and third result.
 -- Weights: `kernel` (d, 4 units), `recurrent_kernel` (units, 4 units), `bias` (4 units); gates in the order i, f, g, o.
 -- Call options: `initial_state = { h, c }`.
+-- @function nn.LSTM
 -- @tparam integer units may be given without a name
 -- @tparam[opt="tanh"] string|function activation
 -- @tparam[opt="sigmoid"] string|function recurrent_activation

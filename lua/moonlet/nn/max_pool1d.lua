@@ -8,9 +8,12 @@ local Pooling = require "moonlet.nn.pooling"
 --
 -- Input shape: `(batch, steps, c)`; with `data_format = "channels_first"` the channels are axis 2.
 -- Output shape: `(batch, new steps, c)`.
+-- @function nn.MaxPool1D
 -- @tparam[opt=2] integer|table pool_size may be given without a name
 -- @tparam[opt=pool_size] integer|table strides
 -- @tparam[opt="valid"] string padding `"valid"` or `"same"`
 -- @tparam[opt="channels_last"] string data_format
 -- @usage local h = nn.MaxPool1D { 2 } (x)
-return Pooling:define("MaxPool1D", 1, "max_pool")
+local MaxPool1D = Pooling:define("MaxPool1D", 1, "max_pool")
+
+return MaxPool1D

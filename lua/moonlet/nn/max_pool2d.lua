@@ -8,9 +8,12 @@ local Pooling = require "moonlet.nn.pooling"
 --
 -- Input shape: `(batch, height, width, c)`; with `data_format = "channels_first"` the channels are axis 2.
 -- Output shape: `(batch, new height, new width, c)`.
+-- @function nn.MaxPool2D
 -- @tparam[opt=2] integer|table pool_size may be given without a name
 -- @tparam[opt=pool_size] integer|table strides
 -- @tparam[opt="valid"] string padding `"valid"` or `"same"`
 -- @tparam[opt="channels_last"] string data_format
 -- @usage local h = nn.MaxPool2D { 2 } (x)
-return Pooling:define("MaxPool2D", 2, "max_pool")
+local MaxPool2D = Pooling:define("MaxPool2D", 2, "max_pool")
+
+return MaxPool2D

@@ -9,5 +9,8 @@ local core = require "moonlet.core"
 --
 -- Input shape: a table of tensors whose shapes broadcast.
 -- Output shape: the broadcast one.
+-- @function nn.Maximum
 -- @usage local h = nn.Maximum {} { a, b }
-return Merge:define("Maximum", function(a, b) return core.maximum(a, b) end)
+local Maximum = Merge:define("Maximum", function(a, b) return core.maximum(a, b) end)
+
+return Maximum

@@ -9,5 +9,8 @@ local core = require "moonlet.core"
 --
 -- Input shape: a table of tensors whose shapes broadcast.
 -- Output shape: the broadcast one.
+-- @function nn.Minimum
 -- @usage local h = nn.Minimum {} { a, b }
-return Merge:define("Minimum", function(a, b) return core.minimum(a, b) end)
+local Minimum = Merge:define("Minimum", function(a, b) return core.minimum(a, b) end)
+
+return Minimum

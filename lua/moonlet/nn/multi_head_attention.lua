@@ -17,6 +17,7 @@ local util = require "moonlet.util"
 -- their biases.
 -- Call options: `attention_mask`, bool or numbers, broadcast to (batch, heads, t, s), or (batch, t, s), true where a key is seen;
 -- `use_causal_mask = true`: query i sees keys up to i.
+-- @function nn.MultiHeadAttention
 -- @tparam integer num_heads may be given without a name, first
 -- @tparam integer key_dim size of a head's queries and keys; may be given without a name, second
 -- @tparam[opt=key_dim] integer value_dim

@@ -8,5 +8,8 @@ local Merge = require "moonlet.nn.merge"
 --
 -- Input shape: a table of tensors whose shapes broadcast.
 -- Output shape: the broadcast one.
+-- @function nn.Multiply
 -- @usage local h = nn.Multiply {} { a, b }
-return Merge:define("Multiply", function(a, b) return a * b end)
+local Multiply = Merge:define("Multiply", function(a, b) return a * b end)
+
+return Multiply

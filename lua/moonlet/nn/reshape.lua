@@ -10,6 +10,7 @@ local util = require "moonlet.util"
 --
 -- Input shape: `(batch, ...)`.
 -- Output shape: `(batch, target_shape...)`.
+-- @function nn.Reshape
 -- @tparam table target_shape without the batch axis; one entry may be -1: what is left. May be given without a name
 -- @usage local h = nn.Reshape { { 4, 4, 2 } } (x)
 local Reshape = Layer:extend("Reshape", {

@@ -11,6 +11,7 @@ local util = require "moonlet.util"
 -- Input shape: any.
 -- Output shape: that of the input.
 -- Weights: `scale` (the size of the axis).
+-- @function nn.RMSNormalization
 -- @tparam[opt=-1] integer axis
 -- @tparam[opt=1e-6] number epsilon
 -- @usage local h = nn.RMSNormalization {} (x)

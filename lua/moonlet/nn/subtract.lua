@@ -8,5 +8,8 @@ local Merge = require "moonlet.nn.merge"
 --
 -- Input shape: a table of tensors whose shapes broadcast.
 -- Output shape: the broadcast one.
+-- @function nn.Subtract
 -- @usage local h = nn.Subtract {} { a, b }
-return Merge:define("Subtract", function(a, b) return a - b end, nil, 2)
+local Subtract = Merge:define("Subtract", function(a, b) return a - b end, nil, 2)
+
+return Subtract

@@ -6,6 +6,7 @@ local Optimizer = require "moonlet.optim.optimizer"
 local core = require "moonlet.core"
 
 --- Adapts the step of each weight to the mean and size of its gradients (Kingma and Ba, 2014).
+-- @function optim.Adam
 -- @tparam[opt=0.001] number|function lr or a function of the step, which is counted from 0
 -- @tparam[opt=0.9] number beta_1
 -- @tparam[opt=0.999] number beta_2

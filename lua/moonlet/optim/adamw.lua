@@ -19,6 +19,7 @@ local rows = {
 }
 
 --- Adam that takes `lr weight_decay w` off each weight in each step (Loshchilov and Hutter, 2017).
+-- @function optim.AdamW
 -- @tparam[opt=0.001] number|function lr or a function of the step, which is counted from 0
 -- @tparam[opt=0.004] number weight_decay
 -- @tparam[opt] table exclude_from_weight_decay weights whose names contain one of these words do not decay

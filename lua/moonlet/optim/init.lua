@@ -18,6 +18,7 @@ local NAMES = { adam = "Adam", adamw = "AdamW", rmsprop = "RMSprop", sgd = "SGD"
 
 --- An optimizer of a name such as "adam"; optimizers are handed through.
 -- @tparam string who for messages
+-- @param value
 function optim.get(who, value)
   if type(value) == "table" and util.is_a(value, optim.Optimizer) then return value end
   if type(value) == "string" then return optim[util.find(who, "optimizer", NAMES, value:lower())]({}) end

@@ -6,6 +6,7 @@ local Optimizer = require "moonlet.optim.optimizer"
 local core = require "moonlet.core"
 
 --- Divides each gradient by a moving root of its mean square (Hinton, 2012).
+-- @function optim.RMSprop
 -- @tparam[opt=0.001] number|function lr or a function of the step, which is counted from 0
 -- @tparam[opt=0.9] number rho
 -- @tparam[opt=0] number momentum

@@ -6,6 +6,7 @@ local Optimizer = require "moonlet.optim.optimizer"
 local core = require "moonlet.core"
 
 --- `w <- w - lr g`; with momentum `m <- momentum m - lr g`, `w <- w + m`; with Nesterov `w <- w + momentum m - lr g`.
+-- @function optim.SGD
 -- @tparam[opt=0.01] number|function lr or a function of the step, which is counted from 0
 -- @tparam[opt=0] number momentum
 -- @tparam[opt=false] boolean nesterov
