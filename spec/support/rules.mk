@@ -4,7 +4,7 @@ BUSTED   := $(LUA_BIN) spec/support/run_busted.lua
 SPECFILE  = $(if $(SPEC),$(if $(wildcard spec/$(SPEC)),spec/$(SPEC),spec/$(SPEC)_spec.lua),spec)
 QUICK    ?=
 
-.PHONY: setup demo test soak lint format asan tsan oom bench doc install uninstall clean help abi cspec
+.PHONY: setup demo test soak lint format asan tsan oom bench size doc install uninstall clean help abi cspec
 
 setup:
 	@sh spec/support/setup.sh build
@@ -59,40 +59,57 @@ bench:
 	@$(MAKE) --no-print-directory all
 	@env -u OPENBLAS_CORETYPE -u OPENBLAS_L2_SIZE MOONLET_BUILD=$(O) $(O)/moonlet spec/bench/run.lua $(ONLY)
 
-# Builds for each Lua and runs the Lua-side specs with it; one line for each.
+# Builds for each Lua and runs the Lua-side suite with it; one line for each.
 abi:
-	@for lua in 5.1 luajit 5.2 5.3 5.4; do \
-	  $(MAKE) --no-print-directory -s LUA=$$lua O=$(O)-abi-$$lua $(O)-abi-$$lua/moonlet.so && \
-	  MOONLET_BUILD=$(O)-abi-$$lua $$( [ $$lua = luajit ] && echo luajit || echo lua$$lua ) spec/support/abi.lua || exit 1; done
+	@sh spec/support/setup.sh abi
+	@bad=0; for lua in 5.1 luajit 5.2 5.3 5.4; do \
+	  $(MAKE) --no-print-directory -s LUA=$$lua $(O)/lua-$$lua/moonlet.so && \
+	  MOONLET_BUILD=$(O)/lua-$$lua $$( [ $$lua = luajit ] && echo luajit || echo lua$$lua ) spec/support/abi.lua || bad=1; done; exit $$bad
 
-doc:
-	ldoc -q -c spec/support/config.ld -d $(O)/doc lua/moonlet
+# Bytes of what is shipped, stripped, and the time of require.
+size: all
+	@sh spec/support/size.sh $(O) $(LUA_BIN)
+
+doc: $(O)/moonlet
+	@sh spec/support/setup.sh doc
+	@rm -rf $(O)/gen/doc && mkdir -p $(O)/gen/doc
+	@$(O)/moonlet spec/support/ops_doc.lua > $(O)/gen/doc/moonlet.ops.lua
+	@find lua/moonlet -name '*.lua' | $(O)/moonlet spec/support/doc.lua $(O)/gen/doc
+	ldoc -q --fatalwarnings -c spec/support/config.ld -d $(O)/doc $(O)/gen/doc
+
+# Where things go; LUA_DIR is where that Lua looks for modules written in C.
+INCLUDE_DIR := $(DESTDIR)$(PREFIX)/include
+LIB_DIR     := $(DESTDIR)$(PREFIX)/lib
+LUA_DIR     := $(LIB_DIR)/lua/$(if $(filter luajit,$(LUA)),5.1,$(LUA))
+BIN_DIR     := $(DESTDIR)$(PREFIX)/bin
 
 install: all
-	install -d $(DESTDIR)$(PREFIX)/lib/pkgconfig $(DESTDIR)$(PREFIX)/include $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib/lua/$(LUA)
-	install -m 644 core/moonlet.h $(DESTDIR)$(PREFIX)/include/moonlet.h
-	install -m 755 $(O)/libmoonlet.so $(DESTDIR)$(PREFIX)/lib/libmoonlet.so
-	install -m 644 $(O)/libmoonlet.a $(DESTDIR)$(PREFIX)/lib/libmoonlet.a
-	install -m 755 $(O)/moonlet.so $(DESTDIR)$(PREFIX)/lib/lua/$(LUA)/moonlet.so
-	install -m 755 $(O)/moonlet $(DESTDIR)$(PREFIX)/bin/moonlet
-	sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@VERSION@|$(VERSION)|' core/moonlet.pc.in > $(DESTDIR)$(PREFIX)/lib/pkgconfig/moonlet.pc
+	install -d $(INCLUDE_DIR) $(LIB_DIR)/pkgconfig $(LUA_DIR) $(BIN_DIR)
+	install -m 644 core/moonlet.h $(INCLUDE_DIR)/moonlet.h
+	install -m 755 $(O)/libmoonlet.so $(LIB_DIR)/libmoonlet.so
+	install -m 644 $(O)/libmoonlet.a $(LIB_DIR)/libmoonlet.a
+	install -m 755 $(O)/moonlet.so $(LUA_DIR)/moonlet.so
+	$(if $(PROGRAM),install -m 755 $(PROGRAM) $(BIN_DIR)/moonlet)
+	sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@VERSION@|$(VERSION)|' core/moonlet.pc.in > $(LIB_DIR)/pkgconfig/moonlet.pc
 
 uninstall:
-	rm -f $(addprefix $(DESTDIR)$(PREFIX)/,include/moonlet.h lib/libmoonlet.so lib/libmoonlet.a lib/lua/$(LUA)/moonlet.so bin/moonlet lib/pkgconfig/moonlet.pc)
+	rm -f $(INCLUDE_DIR)/moonlet.h $(LIB_DIR)/libmoonlet.so $(LIB_DIR)/libmoonlet.a $(LIB_DIR)/pkgconfig/moonlet.pc
+	rm -f $(LUA_DIR)/moonlet.so $(BIN_DIR)/moonlet
 
 clean:
-	rm -rf $(O) $(O)-asan $(O)-tsan $(O)-abi-*
+	rm -rf $(O) $(O)-asan $(O)-tsan
 
 help:
 	@echo "make            build/libmoonlet.so and .a, build/moonlet.so (Lua module), build/moonlet (program)"
 	@echo "make demo       sets up, builds and trains the digit classifier"
 	@echo "make test       sets up, builds and runs all specs; SPEC=ops/matmul for one"
 	@echo "make soak       the same with every long loop in its long form"
-	@echo "make lint       includes between rooms, luacheck, warnings of gcc and clang"
+	@echo "make lint       includes between rooms, calls that belong elsewhere, luacheck"
 	@echo "make asan tsan  specs under AddressSanitizer + UBSan, ThreadSanitizer;  make oom: every allocation fails once"
-	@echo "make abi        Lua-side specs on Lua 5.1, LuaJIT, 5.2, 5.3, 5.4"
-	@echo "make bench      figures of this machine;  make doc: reference to build/doc"
-	@echo "make install    PREFIX=/usr/local;  make format, make clean"
+	@echo "make abi        one Lua-side suite on Lua 5.1, LuaJIT, 5.2, 5.3, 5.4"
+	@echo "make bench      figures of this machine;  make size: bytes that are shipped, time of require"
+	@echo "make doc        reference to build/doc"
+	@echo "make install    PREFIX=/usr/local, DESTDIR;  make uninstall, make format, make clean"
 	@echo "Variables: LUA=5.4|5.3|5.2|5.1|luajit  O=build  CC  OPT  CFLAGS  LDFLAGS"
 
 # What `luarocks make` calls: the Lua module alone, for the Lua whose headers LuaRocks names.

@@ -1,12 +1,21 @@
 #!/bin/sh
-# Installs what building and testing need: setup.sh [build|test|ci]. On Debian and its relatives through apt (with sudo when not
+# Installs what building and testing need: setup.sh [build|test|abi|doc|ci]. On Debian and its relatives through apt (with sudo when not
 # root); elsewhere it says what is missing and stops.
 set -eu
 what=${1:-build}
 build="gcc make pkg-config liblua5.4-dev lua5.4 libedit-dev"
 test="$build lua-busted"
-ci="$test lua-check clang clang-format libclang-rt-dev luajit libluajit-5.1-dev lua5.1 liblua5.1-0-dev lua5.2 liblua5.2-dev lua5.3 liblua5.3-dev luarocks lua-ldoc"
-case $what in build) packages=$build ;; test) packages=$test ;; ci) packages=$ci ;; *) echo "setup.sh: build, test or ci" >&2; exit 2 ;; esac
+abi="$build luajit libluajit-5.1-dev lua5.1 liblua5.1-0-dev lua5.2 liblua5.2-dev lua5.3 liblua5.3-dev"
+doc="$build lua-ldoc"
+ci="$test $abi $doc lua-check clang clang-format libclang-rt-dev luarocks"
+case $what in
+  build) packages=$build ;;
+  test) packages=$test ;;
+  abi) packages=$abi ;;
+  doc) packages=$doc ;;
+  ci) packages=$ci ;;
+  *) echo "setup.sh: build, test, abi, doc or ci" >&2; exit 2 ;;
+esac
 
 missing=""
 if command -v dpkg-query >/dev/null 2>&1 && command -v apt-get >/dev/null 2>&1; then
@@ -32,7 +41,13 @@ fi
 
 for tool in cc make pkg-config lua5.4; do command -v $tool >/dev/null 2>&1 || missing="$missing $tool"; done
 pkg-config --exists lua5.4 2>/dev/null || pkg-config --exists lua-5.4 2>/dev/null || missing="$missing lua-5.4-headers"
-[ "$what" = build ] || command -v busted >/dev/null 2>&1 || missing="$missing busted"
+need() { command -v "$1" >/dev/null 2>&1 || missing="$missing $1"; }
+case $what in
+  test) need busted ;;
+  abi) for tool in luajit lua5.1 lua5.2 lua5.3; do need $tool; done ;;
+  doc) need ldoc ;;
+  ci) for tool in busted luajit lua5.1 lua5.2 lua5.3 ldoc luacheck clang clang-format; do need $tool; done ;;
+esac
 [ -z "$missing" ] && exit 0
 echo "This system has no apt. Please install:$missing" >&2
 echo "(a C11 compiler, GNU make, pkg-config, Lua 5.4 with its headers; for tests busted from LuaRocks; libedit is optional)" >&2
