@@ -106,7 +106,19 @@ moon_status moon_device_set(moon_context *ctx, moon_device *device) {
   return MOON_OK;
 }
 
+/* The first use of a context that chose none: MOONLET_DEVICE's, else the default. A word that names no device is an error once;
+** after it the context goes on with the default. */
 moon_device *moon_device_get(moon_context *ctx) {
-  if (!ctx->device) ctx->device = moon_device_find(ctx, DEFAULT_DEVICE);
-  return ctx->device;
+  const char *word = moon__env("MOONLET_DEVICE");
+  if (ctx->device) return ctx->device;
+  moon_device *asked = moon_device_find(ctx, word ? word : DEFAULT_DEVICE);
+  ctx->device = asked;
+  if (!asked && word) {
+    char text[MOON_ERROR_BYTES];
+    snprintf(text, sizeof text, "%s", moon_error(ctx));
+    moon_status status = moon_error_status(ctx);
+    ctx->device = moon_device_find(ctx, DEFAULT_DEVICE);
+    moon__fail_at(ctx, NULL, status, "MOONLET_DEVICE: %s", text);
+  }
+  return asked;
 }
