@@ -2,7 +2,6 @@
 -- Here: its lines. Invariant: nothing but the text is computed; a network without a graph shows "?" where it has no shapes.
 -- @module moonlet.summary
 
-local Network = require "moonlet.network"
 local util = require "moonlet.util"
 
 local summary = {}
@@ -43,8 +42,9 @@ local function add_rows(model, rows, indent)
       string.format("%s%s (%s)%s", indent, layer.name, getmetatable(layer).class_name, frozen), shape_of(child),
       thousands((layer:count_params())),
     }
-    if util.is_a(layer, Network) then add_rows(layer, rows, indent .. "  ") end
+    if #layer:children() > 0 then add_rows(layer, rows, indent .. "  ") end
   end
+  -- Layers tell the number of their weights in one line; models and layers around others show what is their own.
   for _, weight in ipairs(model:own_weights()) do
     local n = 1
     for _, size in ipairs(weight.variable.shape) do n = n * size end
