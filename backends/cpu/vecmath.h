@@ -114,7 +114,7 @@ MOON_MATH float moon__expm1(float x) {
 MOON_MATH float moon__log(float x) {
   float tiny = x < 1.17549435e-38f ? 1.0f : 0.0f;
   float y = tiny != 0 ? x * 8388608.0f : x;
-  int32_t i = moon__bits(y), e = (i - 0x3f3504f3) >> 23;
+  int32_t i = moon__bits(y), e = (int32_t)((uint32_t)i - 0x3f3504f3u) >> 23; /* wraps below 0, where the result is NaN anyway */
   float f = moon__float((int32_t)((uint32_t)i - ((uint32_t)e << 23))) - 1.0f;
   float n = (float)e - tiny * 23.0f, z = f * f;
   float q = -0.07634765384f;
