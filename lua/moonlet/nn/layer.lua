@@ -13,6 +13,8 @@ local util = require "moonlet.util"
 require "moonlet.activations" -- defines the kind of argument "activation"
 
 --- A layer: makes its weights when first called, and turns tensors into tensors.
+-- Every layer also takes `name` (default: its class and a number), `trainable` (default true) and `dtype` (of its weights: "f32" or
+-- "f64").
 -- @type Layer
 local Layer = util.class("Layer")
 
