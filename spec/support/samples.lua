@@ -392,7 +392,7 @@ end
 local function conv_gradients(which, name)
   local list = { expect = name }
   for i, case in ipairs(convolutions) do
-    list[i] = { case[1], case[2], attrs = case.attrs or {}, f = gradient_of_conv(which), rtol = 4e-6 }
+    list[i] = { case[1], case[2], attrs = case.attrs or {}, f = gradient_of_conv(which) }
   end
   return list
 end
@@ -544,7 +544,7 @@ cases.loop = { { any { 3, 40 }, f = chain },
 cases.depend = { { any { 2, 3 }, f = function(xs) return core.depend(xs[1] * 2, { xs[1]:exp() }) * 3 end }, expect = "depend" }
 cases.stop_gradient = { { any { 2, 3 }, smooth = false },
   { any { 0 }, smooth = false }, constant = "that is what it is for", dtypes = "any" }
-cases.copy = { constant = "made where a plan needs memory of its own" }
+cases.copy = { constant = "made where a plan needs memory of its own; see forward_spec" }
 cases.cast = {
   { away { 3, 4 }, attrs = { dtype = "f64" }, same = true }, { between(-20, 20) { 3, 4 }, attrs = { dtype = "i32" } },
   { between(0, 9) { 3, 4 }, attrs = { dtype = "u8" } },
@@ -553,9 +553,7 @@ cases.cast = {
   { any { 0, 2 }, attrs = { dtype = "i32" } }, dtypes = "any",
 }
 cases.mode = { at_once = false, { any { 2, 3 }, any { 2, 3 } }, { any { 0 }, any { 0 } }, { any {}, any {} }, dtypes = "any" }
-cases.size = {
-  { any { 2, 3 }, f = function(xs) return core.mean(xs[1], 2) end, second = false }, constant = "reached by the gradient of mean",
-}
+cases.size = { constant = "a number of the graph; see forward_spec" }
 cases.call = {
   { any { 2, 3 },
   f = function(xs) return core.call_custom(function(x) return x:sin() end, function(x, _, dy) return dy[1] * x[1]:cos() end,
