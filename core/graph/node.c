@@ -224,6 +224,18 @@ static moon_status infer_by_body(moon_context *ctx, moon_infer *f, moon_value *c
   return s;
 }
 
+/* May a value of type x be written to the variable? Sizes that are not known yet are checked again when they are. */
+static moon_status check_assign(moon_context *ctx, const moon_variable *variable, const moon_type *x) {
+  moon_type type = moon_variable_type(variable);
+  char have[128], want[128];
+  bool fits = x->shape.ndim == type.shape.ndim;
+  for (int i = 0; fits && i < type.shape.ndim; i++) fits = moon__dim_may_equal(x->shape.dim[i], type.shape.dim[i]);
+  if (fits && (!moon__dtype_is_float(x->dtype) || moon__dtype_is_float(type.dtype))) return MOON_OK;
+  return moon__fail(ctx, MOON_ESHAPE, "assign: variable '%s' is %s %s, got %s %s", moon_variable_name(variable),
+                    moon_dtype_name(type.dtype), moon_shape_text(ctx->runtime, &type.shape, want, sizeof want),
+                    moon_dtype_name(x->dtype), moon_shape_text(ctx->runtime, &x->shape, have, sizeof have));
+}
+
 static moon_status infer(moon_context *ctx, const moon_node_spec *spec, void *attrs, moon_type *types, int *noutputs) {
   const moon_op *op = spec->op;
   moon_type in[MOON_MAX_INPUTS];
@@ -234,7 +246,8 @@ static moon_status infer(moon_context *ctx, const moon_node_spec *spec, void *at
   else if (spec->tensor) types[0] = moon__tensor_type(spec->tensor);
   else if (spec->variable && spec->ninputs == 0) types[0] = moon_variable_type(spec->variable);
   else if (op->infer) {
-    moon_status s = op->infer(ctx, &f);
+    moon_status s = spec->variable ? check_assign(ctx, spec->variable, &in[0]) : MOON_OK;
+    if (s == MOON_OK) s = op->infer(ctx, &f);
     if (s != MOON_OK) return s;
   }
   if (op->kind == MOON_COMPOSITE && !op->infer) {
@@ -369,17 +382,8 @@ moon_value *moon_variable_value(moon_context *ctx, moon_variable *variable) {
 
 moon_value *moon_assign(moon_context *ctx, moon_variable *variable, moon_value *x) {
   if (!variable || !x) return NULL;
-  moon_type type = moon_variable_type(variable);
-  char have[128], want[128];
-  bool fits = x->type.shape.ndim == type.shape.ndim;
-  for (int i = 0; fits && i < type.shape.ndim; i++) fits = moon__dim_may_equal(x->type.shape.dim[i], type.shape.dim[i]);
-  if (!fits || (moon__dtype_is_float(x->type.dtype) && !moon__dtype_is_float(type.dtype))) {
-    moon__fail(ctx, MOON_ESHAPE, "assign: variable '%s' is %s %s, got %s %s", moon_variable_name(variable),
-               moon_dtype_name(type.dtype), moon_shape_text(ctx->runtime, &type.shape, want, sizeof want),
-               moon_dtype_name(x->type.dtype), moon_shape_text(ctx->runtime, &x->type.shape, have, sizeof have));
-    return NULL;
-  }
-  x = moon__cast(ctx, x, type.dtype);
+  if (check_assign(ctx, variable, &x->type) != MOON_OK) return NULL;
+  x = moon__cast(ctx, x, moon_variable_type(variable).dtype);
   moon_node_spec spec = {.op = moon__ops[MOON_OP_assign], .ninputs = 1, .inputs = &x, .variable = variable};
   return moon__node_build(ctx, &spec);
 }

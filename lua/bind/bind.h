@@ -53,6 +53,7 @@ typedef struct moon_bind {
   int metatable_ref[MOON_LUA_KINDS];
   bool origin_on;    /* the context's origin is not empty */
   int bodies;        /* functions of control flow being traced */
+  int inside;        /* the same, without those that a script opened by hand: nothing may be assigned there */
   size_t debt_bytes; /* made since the collector was last told */
   size_t base_bytes; /* alive after the collector's last cycle */
   uint64_t compile_limit, compiles_before; /* limit 0: none */

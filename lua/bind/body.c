@@ -84,7 +84,9 @@ void moon__lua_body_call(lua_State *L, moon_bind *b, moon_body_graph *body, cons
   for (int i = 0; i < 4; i++) lua_insert(L, first);
   b->ctx->eager_depth = 0;
   b->bodies++;
+  b->inside++;
   status = lua_pcall(L, nargs + 3, 3 * nresults, 0);
+  b->inside--;
   b->bodies--;
   b->ctx->eager_depth = eager;
   if (status != LUA_OK) moon__lua_rethrow(L);

@@ -74,6 +74,9 @@ static int assign_symbol(lua_State *L, moon_bind *b, int idx) {
   moon_variable *v;
   moon__lua_block(L);
   v = self(L, b, "assign");
+  if (b->inside)
+    return moon__lua_fail(L, "assign: variable '%s' is assigned inside a body of cond, scan or while_loop; return the value from the "
+                          "body and assign it outside", moon_variable_name(v));
   moon__lua_want_operand(L, b, idx, "assign", "value", &x);
   moon__lua_number_dtype(L, "assign", &x, moon_variable_type(v).dtype);
   moon__lua_origin(L, b);
