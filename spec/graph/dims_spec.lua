@@ -47,7 +47,8 @@ describe("dims", function()
   end)
 
   it("go through text and back", function()
-    for _, d in ipairs { n + m, n * m * 2 + 1, n - 3, (n * m + 1):floordiv(m + 2), n * n - 2 * n + 1, (n:floordiv(2) + m):floordiv(3) } do
+    for _, d in ipairs { n + m, n * m * 2 + 1, n - 3, (n * m + 1):floordiv(m + 2), n * n - 2 * n + 1,
+      (n:floordiv(2) + m):floordiv(3) } do
       local g = core.graph({ core.placeholder("n", "u8", { n }), core.placeholder("m", "u8", { m }) }, { core.zeros { d } })
       local again = core.graph_parse(g:text())
       assert.equal(tostring(d), tostring(again:outputs()[1].shape[1]))
