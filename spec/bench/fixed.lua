@@ -33,7 +33,8 @@ return function(bench, ml, core)
   collectgarbage("restart")
   bench.report("Lua bytes per step, outputs reused", "fixed", bytes, "B")
 
-  local net = ml.Sequential { ml.nn.Dense { 32, activation = "tanh" }, ml.nn.Dense { 32, activation = "tanh" }, ml.nn.Dense { 4, activation = "tanh" } }
+  local function dense(units) return ml.nn.Dense { units, activation = "tanh" } end
+  local net = ml.Sequential { dense(32), dense(32), dense(4) }
   local x = ml.randn { 1, 8 }
   net(x)
   local program = net:program("predict", x)
@@ -42,7 +43,8 @@ return function(bench, ml, core)
   bench.report("8-32-32-4 tanh net, batch 1, from Lua", "infer", bench.mean_us(function() program:run(args) end, 2000), "us")
 
   local build = os.getenv("MOONLET_BUILD") or "build"
-  local command = ("lua5.4 -e 'package.cpath=\"%s/?.so\"; local c=os.clock; local t=c(); require\"moonlet\"; print((c()-t)*1000)'"):format(build)
+  local command = ("lua5.4 -e 'package.cpath=\"%s/?.so\"; local c=os.clock; local t=c(); require\"moonlet\"; print((c()-t)*1000)'")
+    :format(build)
   local best = math.huge
   for _ = 1, 10 do
     local pipe = io.popen(command)
@@ -51,7 +53,8 @@ return function(bench, ml, core)
   end
   bench.report("require \"moonlet\" (processor time)", "fixed", best, "ms")
   for _, name in ipairs { "libmoonlet.so", "moonlet.so", "moonlet" } do
-    local pipe = io.popen(("strip -o %s/bench.stripped %s/%s 2>/dev/null && wc -c < %s/bench.stripped && rm %s/bench.stripped"):format(build, build, name, build, build))
+    local stripped = build .. "/bench.stripped"
+    local pipe = io.popen(("strip -o %s %s/%s 2>/dev/null && wc -c < %s && rm %s"):format(stripped, build, name, stripped, stripped))
     local size = tonumber(pipe:read("*a"))
     pipe:close()
     if size then bench.report(name .. ", stripped", "fixed", size / 1e6, "MB") end

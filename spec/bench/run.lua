@@ -52,7 +52,8 @@ end
 
 local out = {}
 for i, row in ipairs(bench.rows) do
-  out[i] = string.format('{"workload": "%s", "kind": "%s", "value": %.6g, "unit": "%s"}', row.workload, row.kind, row.value, row.unit)
+  local form = '{"workload": "%s", "kind": "%s", "value": %.6g, "unit": "%s"}'
+  out[i] = form:format((row.workload:gsub('"', "'")), row.kind, row.value, row.unit)
 end
 local build = os.getenv("MOONLET_BUILD") or "build"
 os.execute("mkdir -p " .. build .. "/bench")

@@ -1,6 +1,7 @@
 --- Writes what LDoc reads to a folder: `lua5.4 spec/support/doc.lua FOLDER`, with the paths of our Lua files on standard input.
 -- Here: the files as they are, save what LDoc cannot see by itself: a class is made by a call, so the comment above that call gets
--- the name under which scripts call the class. The page of ops comes from ops_doc.lua. Invariant: no file of the library is changed.
+-- the name under which scripts call the class. The page of ops comes from ops_doc.lua.
+-- Invariant: no file of the library is changed.
 
 local folder = assert(arg[1], "doc.lua: a folder is expected")
 

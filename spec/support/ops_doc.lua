@@ -6,7 +6,8 @@ local ml = require "moonlet"
 
 local DTYPES = { [0] = "bool", "u8", "i32", "i64", "f32", "f64" }
 local TYPES = {
-  axis = "integer", axes = "integer|table", shape = "table", ints = "integer|table", dim = "integer", i64 = "integer", f64 = "number",
+  axis = "integer", axes = "integer|table", shape = "table", ints = "integer|table", dim = "integer",
+  i64 = "integer", f64 = "number",
   bool = "boolean", dtype = "string", enum = "string",
 }
 local KINDS = {
@@ -89,9 +90,9 @@ local function listed(kind)
 end
 
 put "--- Ops, called as `ml.tanh(x)`, many also as methods, `x:tanh()`."
-put "-- On Tensors they compute at once, on Symbols they add to a graph. After the inputs come the other arguments, in this order or"
-put "-- in one table with their names: `x:sum(2)`, `x:sum { axes = { 1, 2 }, keepdims = true }`. Axes count from 1, from the end when"
-put "-- they are negative; indices stored in tensors count from 0. Shapes are written `[..]`."
+put "-- On Tensors they compute at once, on Symbols they add to a graph. After the inputs come the other arguments, in this"
+put "-- order or in one table with their names: `x:sum(2)`, `x:sum { axes = { 1, 2 }, keepdims = true }`. Axes count from 1, from the end"
+put "-- when negative; indices stored in tensors count from 0. Shapes are written `[..]`."
 put "-- @module moonlet.ops"
 for _, kind in ipairs(KINDS) do
   local ops = listed(kind[1])
