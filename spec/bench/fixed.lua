@@ -53,8 +53,8 @@ return function(bench, ml, core)
   end
   bench.report("require \"moonlet\" (processor time)", "fixed", best, "ms")
   for _, name in ipairs { "libmoonlet.so", "moonlet.so", "moonlet" } do
-    local stripped = build .. "/bench.stripped"
-    local pipe = io.popen(("strip -o %s %s/%s 2>/dev/null && wc -c < %s && rm %s"):format(stripped, build, name, stripped, stripped))
+    local to = build .. "/bench.stripped"
+    local pipe = io.popen(("strip -o %s %s/%s 2>/dev/null && wc -c < %s && rm %s"):format(to, build, name, to, to))
     local size = tonumber(pipe:read("*a"))
     pipe:close()
     if size then bench.report(name .. ", stripped", "fixed", size / 1e6, "MB") end

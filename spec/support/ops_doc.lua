@@ -91,8 +91,8 @@ end
 
 put "--- Ops, called as `ml.tanh(x)`, many also as methods, `x:tanh()`."
 put "-- On Tensors they compute at once, on Symbols they add to a graph. After the inputs come the other arguments, in this"
-put "-- order or in one table with their names: `x:sum(2)`, `x:sum { axes = { 1, 2 }, keepdims = true }`. Axes count from 1, from the end"
-put "-- when negative; indices stored in tensors count from 0. Shapes are written `[..]`."
+put "-- order or in one table with their names: `x:sum(2)`, `x:sum { axes = { 1, 2 }, keepdims = true }`. Axes count from 1,"
+put "-- from the end when negative; indices stored in tensors count from 0. Shapes are written `[..]`."
 put "-- @module moonlet.ops"
 for _, kind in ipairs(KINDS) do
   local ops = listed(kind[1])

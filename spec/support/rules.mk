@@ -2,7 +2,7 @@
 SPEC     ?=
 BUSTED   := $(LUA_BIN) spec/support/run_busted.lua
 SPECFILE  = $(if $(SPEC),$(if $(wildcard spec/$(SPEC)),spec/$(SPEC),spec/$(SPEC)_spec.lua),spec)
-QUICK    ?=
+JOBS     ?= $(shell nproc 2>/dev/null || echo 2)
 
 .PHONY: setup demo test soak lint format asan tsan oom bench size doc install uninstall clean help abi cspec
 
@@ -11,17 +11,17 @@ setup:
 
 demo:
 	@sh spec/support/setup.sh build
-	@$(MAKE) --no-print-directory $(O)/moonlet
+	@$(MAKE) --no-print-directory -j$(JOBS) $(O)/moonlet
 	$(O)/moonlet examples/digits.lua
 
 test:
 	@sh spec/support/setup.sh test
-	@$(MAKE) --no-print-directory all cspec
+	@$(MAKE) --no-print-directory -j$(JOBS) all cspec
 	MOONLET_BUILD=$(O) $(BUSTED) $(SPECFILE)
 
 soak:
 	@sh spec/support/setup.sh test
-	@$(MAKE) --no-print-directory all cspec
+	@$(MAKE) --no-print-directory -j$(JOBS) all cspec
 	MOONLET_BUILD=$(O) MOONLET_SOAK=1 $(BUSTED) $(SPECFILE)
 
 # C programs that specs run: examples, and checks that need more than Lua can reach.
@@ -47,11 +47,11 @@ asan:
 	MOONLET_BUILD=$(O)-asan MOONLET_SANITIZER=1 $(O)-asan/moonlet spec/support/run_busted.lua $(SPECFILE)
 tsan:
 	$(call SANITIZED,tsan,thread)
-	MOONLET_BUILD=$(O)-tsan MOONLET_SANITIZER=1 MOONLET_THREADS=4 $(O)-tsan/moonlet spec/support/run_busted.lua $(if $(SPEC),$(SPECFILE),spec/backends spec/core spec/lua)
+	MOONLET_BUILD=$(O)-tsan MOONLET_SANITIZER=1 MOONLET_THREADS=4 $(O)-tsan/moonlet spec/support/run_busted.lua $(if $(SPEC),$(SPECFILE),spec/backends spec/core spec/lua spec/passes)
 comma := ,
 
 oom:
-	@$(MAKE) --no-print-directory all cspec
+	@$(MAKE) --no-print-directory -j$(JOBS) all cspec
 	MOONLET_BUILD=$(O) MOONLET_SOAK=1 $(BUSTED) spec/core/oom_spec.lua
 
 bench:

@@ -1,0 +1,26 @@
+--- The functions of the tile VM against libm in double precision: a program prints the largest error of each in units in the last
+-- place, over a sample here and over all 2^32 floats with MOONLET_SOAK=1.
+local build = os.getenv("MOONLET_BUILD") or "build"
+
+local function errors()
+  local all = os.getenv("MOONLET_SOAK") and " --all" or ""
+  local pipe = assert(io.popen(build .. "/spec/support/vecmath_check" .. all .. " 2>&1"))
+  local text, found, count = pipe:read("*a"), {}, 0
+  pipe:close()
+  for name, ulp in text:gmatch("([%w_]+)%s+([%d.]+) ulp") do
+    found[name], count = tonumber(ulp), count + 1
+  end
+  return found, count, text
+end
+
+describe("vector math", function()
+  it("is right within 2 ulp, the composed forms within 4", function()
+    local found, count, text = errors()
+    assert.is_true(count >= 25, text)
+    for name, ulp in pairs(found) do
+      local limit = name == "sigmoid" and 4 or 2
+      assert.is_true(ulp <= limit, ("%s: %g ulp"):format(name, ulp))
+    end
+    assert.is_truthy(found.exp and found.log and found.tanh and found.erf and found.sin and found.cos)
+  end)
+end)
