@@ -1,0 +1,14 @@
+-- Every allocation fails once: the program spec/core/oom.c builds, trains, saves and loads a model with an allocator that fails at
+-- the n-th call. In the long form every n is tried, else every few.
+local build = os.getenv "MOONLET_BUILD" or "build"
+
+describe("out of memory", function()
+  it("is reported, leaks nothing, and the state goes on", function()
+    local stride = os.getenv "MOONLET_SOAK" and 1 or os.getenv "MOONLET_SANITIZER" and 97 or 7
+    local pipe = assert(io.popen(build .. "/spec/core/oom " .. stride .. " 2>&1; echo status $?"))
+    local said = pipe:read "*a"
+    pipe:close()
+    assert.matches("ok: %d+ points of failure, %d+ allocations\nstatus 0\n$", said)
+    assert.is_true(tonumber(said:match "ok: (%d+)") >= 20, said)
+  end)
+end)
