@@ -19,13 +19,12 @@ int luaopen_moonlet_core(lua_State *L);
 
 #define LINE_BYTES 4096
 
-static const char usage[] =
-    "usage: moonlet [options] [script [arguments]]\n"
-    "  -e code   run code\n"
-    "  -i        prompt after the script\n"
-    "  -v        show the versions\n"
-    "  -         run standard input\n"
-    "Without a script: a prompt, where ml is the library.\n";
+static const char usage[] = "usage: moonlet [options] [script [arguments]]\n"
+                            "  -e code   run code\n"
+                            "  -i        prompt after the script\n"
+                            "  -v        show the versions\n"
+                            "  -         run standard input\n"
+                            "Without a script: a prompt, where ml is the library.\n";
 
 /* ---- running code ---- */
 
@@ -254,7 +253,9 @@ static bool read_line(editor *e, const char *prompt, char *line) {
   return true;
 }
 #else
-typedef struct editor { lua_State *L; } editor;
+typedef struct editor {
+  lua_State *L;
+} editor;
 
 static bool editor_open(editor *e, lua_State *L) {
   e->L = L;

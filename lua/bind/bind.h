@@ -51,11 +51,11 @@ typedef struct moon_bind {
   moon_object *objects; /* userdata that own something */
   const void *metatable[MOON_LUA_KINDS];
   int metatable_ref[MOON_LUA_KINDS];
-  bool origin_on;    /* the context's origin is not empty */
-  int bodies;        /* functions of control flow being traced */
-  int inside;        /* the same, without those that a script opened by hand: nothing may be assigned there */
-  size_t debt_bytes; /* made since the collector was last told */
-  size_t base_bytes; /* alive after the collector's last cycle */
+  bool origin_on;                          /* the context's origin is not empty */
+  int bodies;                              /* functions of control flow being traced */
+  int inside;                              /* the same, without those that a script opened by hand: nothing may be assigned there */
+  size_t debt_bytes;                       /* made since the collector was last told */
+  size_t base_bytes;                       /* alive after the collector's last cycle */
   uint64_t compile_limit, compiles_before; /* limit 0: none */
 } moon_bind;
 
@@ -64,7 +64,9 @@ typedef struct moon_bind {
 moon_bind *moon__lua_bind(lua_State *L);
 
 /* ---- error.c: the one place that raises ---- */
-typedef struct moon_lua_text { char s[160]; } moon_lua_text;
+typedef struct moon_lua_text {
+  char s[160];
+} moon_lua_text;
 /* "file.lua:14" of the nearest script frame, or "". */
 void moon__lua_where(lua_State *L, char *line, size_t line_bytes);
 /* Nodes built from now on come from the script line running now; or from nowhere (cheap). */
@@ -72,10 +74,10 @@ void moon__lua_origin(lua_State *L, moon_bind *b);
 void moon__lua_no_origin(moon_bind *b);
 /* Each raises and does not return; the int is for "return moon__lua_fail(...)". The script line is put in front unless the message
 ** begins with one. Formats: %s %d %f %%. */
-int moon__lua_throw(lua_State *L);                      /* the message is on top */
+int moon__lua_throw(lua_State *L); /* the message is on top */
 int moon__lua_fail(lua_State *L, const char *format, ...);
-int moon__lua_raise(lua_State *L, const moon_bind *b);  /* core's last error */
-int moon__lua_rethrow(lua_State *L);                    /* what a protected call left on top, as it is */
+int moon__lua_raise(lua_State *L, const moon_bind *b); /* core's last error */
+int moon__lua_rethrow(lua_State *L);                   /* what a protected call left on top, as it is */
 /* What came, for messages: "nil", "number 3.5", "string 'abc'", "Tensor f32 (2, 3)". */
 moon_lua_text moon__lua_describe(lua_State *L, const moon_bind *b, int idx);
 const char *moon__lua_kind_name(moon_lua_kind kind);

@@ -63,7 +63,8 @@ static int call_function(lua_State *L) {
   lua_remove(L, 2);
   lua_remove(L, 2);
   lua_call(L, lua_gettop(L) - 1, nresults + 1);
-  if (!lua_isnil(L, -1)) return moon__lua_fail(L, "%s: the function must return %d values (each may be a table), got more", who, nresults);
+  if (!lua_isnil(L, -1))
+    return moon__lua_fail(L, "%s: the function must return %d values (each may be a table), got more", who, nresults);
   for (int i = 1; i <= nresults; i++) {
     moon_pack pack = moon__lua_pack(L, b, i, who, "what the function returns");
     lua_pushboolean(L, pack.single);
@@ -100,7 +101,10 @@ void moon__lua_body_call(lua_State *L, moon_bind *b, moon_body_graph *body, cons
 
 /* ---- closing ---- */
 
-typedef struct closing_lists { moon_value *out[MOON_MAX_OUTPUTS]; int n; } closing_lists;
+typedef struct closing_lists {
+  moon_value *out[MOON_MAX_OUTPUTS];
+  int n;
+} closing_lists;
 
 static closing_lists outputs_of(lua_State *L, const moon_body_graph *body) {
   closing_lists c = {.n = 0};
@@ -145,7 +149,8 @@ void moon__lua_body_close(lua_State *L, moon_bind *b, moon_body_graph *body, con
   moon__lua_origin(L, b);
   moon_scope_open(b->ctx);
   b->ctx->eager_depth = 0;
-  g = moon__graph_close(b->ctx, body->first_id, formals->n, (moon_value *const *)formals->item, out.n, out.out, &captures, &ncaptures);
+  g = moon__graph_close(b->ctx, body->first_id, formals->n, (moon_value *const *)formals->item, out.n, out.out, &captures,
+                        &ncaptures);
   b->ctx->eager_depth = eager;
   if (g) fits = take_captures(b, body->captures, captures, ncaptures, room);
   moon_scope_close(b->ctx);
@@ -174,10 +179,12 @@ static moon_graph *widen(moon_bind *b, const moon_graph *g, int nformals, const 
   return moon__graph_make(b->ctx, n, in, g->noutputs, g->outputs, 0, NULL);
 }
 
-void moon__lua_body_widen(lua_State *L, moon_bind *b, moon_body_graph *body, int nformals, const moon_lua_list *other, bool before) {
+void moon__lua_body_widen(lua_State *L, moon_bind *b, moon_body_graph *body, int nformals, const moon_lua_list *other,
+                          bool before) {
   moon_graph *g = moon__lua_body_graph(body), *wide;
   if (other->n == 0) return;
-  if (g->ninputs + other->n > MOON_MAX_INPUTS) moon__lua_fail(L, "bodies use too many outer values, at most %d are possible", MOON_MAX_INPUTS);
+  if (g->ninputs + other->n > MOON_MAX_INPUTS)
+    moon__lua_fail(L, "bodies use too many outer values, at most %d are possible", MOON_MAX_INPUTS);
   moon_scope_open(b->ctx);
   wide = widen(b, g, nformals, other, before);
   moon_scope_close(b->ctx);
@@ -208,7 +215,8 @@ bool moon__lua_must_trace(lua_State *L, moon_bind *b, int idx) {
   return open;
 }
 
-moon_lua_list *moon__lua_body_node(lua_State *L, moon_bind *b, const moon_node_spec *spec, int nlists, const moon_lua_list *const *lists) {
+moon_lua_list *moon__lua_body_node(lua_State *L, moon_bind *b, const moon_node_spec *spec, int nlists,
+                                   const moon_lua_list *const *lists) {
   moon_value *in[MOON_MAX_INPUTS], *v;
   moon_node_spec ready = *spec;
   moon_lua_list *out = moon__lua_list(L, b, MOON_LUA_SYMBOL, MOON_MAX_OUTPUTS);

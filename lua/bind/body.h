@@ -1,6 +1,6 @@
 /*
-** body.h: script functions traced into graphs: the bodies of cond, scan, while_loop and call_custom. A function gets Symbols that stand
-** for the values it will be given, in the form (one, or a table) that the script used, and gives Symbols back.
+** body.h: script functions traced into graphs: the bodies of cond, scan, while_loop and call_custom. A function gets Symbols
+** that stand for the values it will be given, in the form (one, or a table) that the script used, and gives Symbols back.
 */
 #ifndef MOON_LUA_BODY_H
 #define MOON_LUA_BODY_H
@@ -24,8 +24,8 @@ moon_lua_list *moon__lua_formals(lua_State *L, moon_bind *b, const char *who, in
 typedef struct moon_body_graph {
   moon_pack results[2];
   uint64_t first_id;
-  moon_object *graph;       /* userdata that owns it */
-  moon_lua_list *captures;  /* outer values behind the formals */
+  moon_object *graph;      /* userdata that owns it */
+  moon_lua_list *captures; /* outer values behind the formals */
 } moon_body_graph;
 /* Calls the function at f_idx with the nargs values on top (popped), with eager mode off, and reads nresults (1 or 2) of what it
 ** gives. Everything stays on the stack. Must be preceded by moon__lua_body_begin before the formals are made. */
@@ -40,5 +40,6 @@ static inline moon_graph *moon__lua_body_graph(const moon_body_graph *body) { re
 /* Must a construct over these be a node (true), or can its functions run as they are, on numbers? */
 bool moon__lua_must_trace(lua_State *L, moon_bind *b, int idx);
 /* Builds a node from lists of inputs and pushes a list of its outputs. */
-moon_lua_list *moon__lua_body_node(lua_State *L, moon_bind *b, const moon_node_spec *spec, int nlists, const moon_lua_list *const *lists);
+moon_lua_list *moon__lua_body_node(lua_State *L, moon_bind *b, const moon_node_spec *spec, int nlists,
+                                   const moon_lua_list *const *lists);
 #endif

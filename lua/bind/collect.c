@@ -1,16 +1,16 @@
 /*
-** collect.c: native memory accounted to Lua's collector. A tensor's userdata weighs a few bytes in Lua's eyes, so without this a loop
-** over 4 MB temporaries would fill the machine before the collector looks. Here the collector is paced as if the native bytes were
-** its own: one cycle for each `limit` bytes made, done in steps of a share of its heap, never a full collection per op. Invariant: the
-** work asked for is in proportion to the bytes made, whatever the size of the script's own heap.
+** collect.c: native memory accounted to Lua's collector. A tensor's userdata weighs a few bytes in Lua's eyes, so without this
+** a loop over 4 MB temporaries would fill the machine before the collector looks. Here the collector is paced as if the native
+** bytes were its own: one cycle for each `limit` bytes made, done in steps of a share of its heap, never a full collection per
+** op. Invariant: the work asked for is in proportion to the bytes made, whatever the size of the script's own heap.
 */
 #include "bind.h"
 
-#define QUANTUM_BYTES ((size_t)256 << 10)   /* do not bother the collector for less */
+#define QUANTUM_BYTES ((size_t)256 << 10) /* do not bother the collector for less */
 #define LIMIT_MIN_BYTES ((size_t)12 << 20)
 #define LIMIT_MAX_BYTES ((size_t)512 << 20)
-#define OBJECT_BYTES ((size_t)384)          /* headers of a small tensor */
-#define WORK_FACTOR 1.5                     /* marking, sweeping and finalizing a heap, in bytes of it */
+#define OBJECT_BYTES ((size_t)384) /* headers of a small tensor */
+#define WORK_FACTOR 1.5            /* marking, sweeping and finalizing a heap, in bytes of it */
 
 static size_t heap_bytes(lua_State *L) { return (size_t)lua_gc(L, LUA_GCCOUNT, 0) * 1024; }
 

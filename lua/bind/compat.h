@@ -1,6 +1,7 @@
 /*
-** compat.h: the Lua C API that the binding uses, on Lua 5.1, LuaJIT, 5.2, 5.3 and 5.4. What differs between them is bridged here and
-** in compat.c, under names of our own so that nothing clashes with a host's own bridge. Other files include this, never lua.h.
+** compat.h: the Lua C API that the binding uses, on Lua 5.1, LuaJIT, 5.2, 5.3 and 5.4. What differs between them is bridged
+** here and in compat.c, under names of our own so that nothing clashes with a host's own bridge. Other files include this,
+** never lua.h.
 */
 #ifndef MOON_LUA_COMPAT_H
 #define MOON_LUA_COMPAT_H

@@ -16,7 +16,8 @@ static bool truth(lua_State *L, moon_bind *b, int idx, const char *who) {
   const moon_tensor *t;
   if (lua_type(L, idx) == LUA_TBOOLEAN) return lua_toboolean(L, idx);
   t = moon__lua_numbers(L, b, idx, who);
-  if (moon_tensor_count(t) != 1) moon__lua_fail(L, "%s: the condition must be one bool, got %s", who, moon__lua_describe(L, b, idx).s);
+  if (moon_tensor_count(t) != 1)
+    moon__lua_fail(L, "%s: the condition must be one bool, got %s", who, moon__lua_describe(L, b, idx).s);
   if (moon_tensor_read(b->ctx, t, MOON_DTYPE_f64, &d, sizeof d) != MOON_OK) moon__lua_raise(L, b);
   lua_pop(L, 1);
   return d != 0;

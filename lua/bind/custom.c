@@ -12,11 +12,11 @@
 static const moon_pack as_table = {.single = false};
 
 /* Traces the gradient: formals x..., y..., dy... for the values of x and y. */
-static moon_lua_list *trace_gradient(lua_State *L, moon_bind *b, moon_body_graph *gradient, const moon_lua_list *x, const moon_lua_list *y) {
+static moon_lua_list *trace_gradient(lua_State *L, moon_bind *b, moon_body_graph *gradient, const moon_lua_list *x,
+                                     const moon_lua_list *y) {
   int nx = x->n, ny = y->n;
   moon_lua_list *values = moon__lua_list(L, b, MOON_LUA_SYMBOL, nx + 2 * ny), *formals;
-  for (int i = 0; i < nx + 2 * ny; i++)
-    values->item[i] = moon_value_retain(i < nx ? x->item[i] : y->item[(i - nx) % ny]);
+  for (int i = 0; i < nx + 2 * ny; i++) values->item[i] = moon_value_retain(i < nx ? x->item[i] : y->item[(i - nx) % ny]);
   moon__lua_body_begin(b, gradient);
   formals = moon__lua_formals(L, b, "call_custom", values->n, values->item, false);
   moon__lua_unpack(L, b, formals, 0, nx, &as_table);
@@ -55,7 +55,8 @@ static moon_graph *arrange(moon_bind *b, const moon_graph *g, int nx, int ny, co
   return moon__graph_make(b->ctx, n, in, total, out, 0, NULL);
 }
 
-static void arrange_gradient(lua_State *L, moon_bind *b, moon_body_graph *gradient, int nx, int ny, const moon_lua_list *f_captures) {
+static void arrange_gradient(lua_State *L, moon_bind *b, moon_body_graph *gradient, int nx, int ny,
+                             const moon_lua_list *f_captures) {
   moon_graph *g = moon__lua_body_graph(gradient), *arranged;
   int eager = b->ctx->eager_depth;
   if (g->ninputs + f_captures->n > MOON_MAX_INPUTS || nx + f_captures->n + gradient->captures->n > MOON_MAX_OUTPUTS)

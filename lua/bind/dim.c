@@ -1,6 +1,6 @@
 /*
-** dim.c: the Dim object: a size that is known when data comes, with + - * and floordiv, made of named unknowns. Results that turn out
-** to be known are plain numbers. Equal expressions are equal (==).
+** dim.c: the Dim object: a size that is known when data comes, with + - * and floordiv, made of named unknowns. Results that
+** turn out to be known are plain numbers. Equal expressions are equal (==).
 */
 #include "args.h"
 #include "dim.h"
@@ -60,7 +60,10 @@ static int to_text(lua_State *L) {
   char text[256];
   const moon_object *o = lua_touserdata(L, 1);
   if (moon__lua_kind(L, b, 1) == MOON_LUA_DIM && !o->ptr) lua_pushliteral(L, "Dim (released)");
-  else lua_pushstring(L, moon_dim_text(b->runtime, ((moon_lua_dim *)moon__lua_check(L, b, 1, MOON_LUA_DIM, "tostring", "argument 1"))->dim, text, sizeof text));
+  else
+    lua_pushstring(L, moon_dim_text(b->runtime,
+                                    ((moon_lua_dim *)moon__lua_check(L, b, 1, MOON_LUA_DIM, "tostring", "argument 1"))->dim, text,
+                                    sizeof text));
   return 1;
 }
 
@@ -78,7 +81,7 @@ static int make_dim(lua_State *L) {
 
 const luaL_Reg moon__lua_dim_functions[] = {{"dim", make_dim}, {NULL, NULL}};
 static const luaL_Reg methods[] = {{"floordiv", floordiv}, {"max", max}, {NULL, NULL}};
-static const luaL_Reg metamethods[] = {{"__add", add},        {"__sub", sub},  {"__mul", mul},          {"__idiv", floordiv},
+static const luaL_Reg metamethods[] = {{"__add", add},  {"__sub", sub},          {"__mul", mul}, {"__idiv", floordiv},
                                        {"__eq", equal}, {"__tostring", to_text}, {NULL, NULL}};
 
 const moon_lua_class moon__lua_dim_class = {.kind = MOON_LUA_DIM, .methods = methods, .metamethods = metamethods};

@@ -77,7 +77,8 @@ int moon__lua_rethrow(lua_State *L) { return lua_error(L); }
 
 /* ---- what came ---- */
 
-static const char *const kind_names[MOON_LUA_KINDS] = {"Tensor", "Symbol", "Variable", "Dim", "Graph", "Program", "File", "Text", "List"};
+static const char *const kind_names[MOON_LUA_KINDS] = {"Tensor",  "Symbol", "Variable", "Dim", "Graph",
+                                                       "Program", "File",   "Text",     "List"};
 
 const char *moon__lua_kind_name(moon_lua_kind kind) { return kind == MOON_LUA_OTHER ? "value" : kind_names[kind]; }
 

@@ -194,7 +194,6 @@ static int write_file(lua_State *L) {
   return 0;
 }
 
-const luaL_Reg moon__lua_file_functions[] = {
-    {"file_load", load}, {"file_decode", decode}, {"file_save", save},       {"file_encode", encode},
-    {"npy_load", npy_load}, {"npy_save", npy_save}, {"csv_load", csv_load}, {"write_file", write_file},
-    {NULL, NULL}};
+const luaL_Reg moon__lua_file_functions[] = {{"file_load", load},     {"file_decode", decode},    {"file_save", save},
+                                             {"file_encode", encode}, {"npy_load", npy_load},     {"npy_save", npy_save},
+                                             {"csv_load", csv_load},  {"write_file", write_file}, {NULL, NULL}};

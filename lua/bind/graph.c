@@ -34,8 +34,8 @@ static int make_graph(lua_State *L) {
   moon__lua_block(L);
   moon__lua_origin(L, b);
   moon_scope_open(b->ctx);
-  g = moon_graph_new(b->ctx, inputs->n, (moon_value *const *)inputs->item, outputs->n, (moon_value *const *)outputs->item, effects->n,
-                     (moon_value *const *)effects->item);
+  g = moon_graph_new(b->ctx, inputs->n, (moon_value *const *)inputs->item, outputs->n, (moon_value *const *)outputs->item,
+                     effects->n, (moon_value *const *)effects->item);
   moon_scope_close(b->ctx);
   return push_graph(L, b, -1, g);
 }
@@ -45,8 +45,8 @@ static int make_graph(lua_State *L) {
 typedef struct resolver_call {
   lua_State *L;
   moon_bind *b;
-  int table;  /* of callbacks */
-  int keep;   /* table that keeps what they gave alive */
+  int table;   /* of callbacks */
+  int keep;    /* table that keeps what they gave alive */
   bool raised; /* the error is the last entry of keep */
 } resolver_call;
 
@@ -116,10 +116,10 @@ static int parse(lua_State *L) {
   }
   moon__lua_want_table(L, b, 2, "graph_parse", "argument 2");
   moon__lua_known_keys(L, b, 2, "graph_parse", known, false);
-  lua_newtable(L);                       /* 3: keep */
-  lua_pushcfunction(L, ask_protected);   /* 4 */
-  lua_pushnil(L);                        /* 5: the error */
-  moon__lua_block(L);                    /* 6 */
+  lua_newtable(L);                     /* 3: keep */
+  lua_pushcfunction(L, ask_protected); /* 4 */
+  lua_pushnil(L);                      /* 5: the error */
+  moon__lua_block(L);                  /* 6 */
   text = lua_tolstring(L, 1, &bytes);
   moon__lua_no_origin(b);
   moon_scope_open(b->ctx);
@@ -226,9 +226,15 @@ static int to_text(lua_State *L) {
 }
 
 const luaL_Reg moon__lua_graph_functions[] = {{"graph", make_graph}, {"graph_parse", parse}, {NULL, NULL}};
-static const luaL_Reg methods[] = {{"text", text},     {"dot", dot},   {"inputs", inputs},
-                                   {"outputs", outputs}, {"variables", variables}, {"count", count},
-                                   {"call", call},     {"program", moon__lua_compile}, {NULL, NULL}};
+static const luaL_Reg methods[] = {{"text", text},
+                                   {"dot", dot},
+                                   {"inputs", inputs},
+                                   {"outputs", outputs},
+                                   {"variables", variables},
+                                   {"count", count},
+                                   {"call", call},
+                                   {"program", moon__lua_compile},
+                                   {NULL, NULL}};
 static const luaL_Reg metamethods[] = {{"__tostring", to_text}, {NULL, NULL}};
 
 const moon_lua_class moon__lua_graph_class = {.kind = MOON_LUA_GRAPH, .methods = methods, .metamethods = metamethods};

@@ -1,6 +1,6 @@
 /*
-** inspect.c: what our Lua files need to know of graphs beyond what scripts see: which nodes a symbol comes from, graphs called in one
-** mode, several graphs as texts of one file, and building with symbols outside of traces.
+** inspect.c: what our Lua files need to know of graphs beyond what scripts see: which nodes a symbol comes from, graphs called
+** in one mode, several graphs as texts of one file, and building with symbols outside of traces.
 */
 #include "inspect.h"
 
@@ -167,12 +167,7 @@ static int symbolic_pop(lua_State *L) {
   return 0;
 }
 
-const luaL_Reg moon__lua_inspect_functions[] = {{"identity", identity},
-                                                {"symbol_id", symbol_id},
-                                                {"type_key", type_key},
-                                                {"symbol_inputs", symbol_inputs},
-                                                {"graph_call", graph_call},
-                                                {"graph_texts", graph_texts},
-                                                {"symbolic_push", symbolic_push},
-                                                {"symbolic_pop", symbolic_pop},
-                                                {NULL, NULL}};
+const luaL_Reg moon__lua_inspect_functions[] = {
+    {"identity", identity},           {"symbol_id", symbol_id},       {"type_key", type_key},
+    {"symbol_inputs", symbol_inputs}, {"graph_call", graph_call},     {"graph_texts", graph_texts},
+    {"symbolic_push", symbolic_push}, {"symbolic_pop", symbolic_pop}, {NULL, NULL}};

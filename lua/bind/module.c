@@ -1,6 +1,7 @@
 /*
-** module.c: what `require "moonlet"` runs: the state of the binding in the registry, the table of core functions, and the searcher that
-** finds our Lua files: on disk beside a checkout's build, else inside the library. Opening twice gives the same table.
+** module.c: what `require "moonlet"` runs: the state of the binding in the registry, the table of core functions, and the
+** searcher that finds our Lua files: on disk beside a checkout's build, else inside the library. Opening twice gives the same
+** table.
 */
 #include <stdio.h>
 #include <stdlib.h>
@@ -63,17 +64,23 @@ static void add_functions(lua_State *L, int bind_idx, const luaL_Reg *list) {
 
 static void open_classes(lua_State *L, moon_bind *b, int bind_idx) {
   static const moon_lua_class file = {.kind = MOON_LUA_FILE}, text = {.kind = MOON_LUA_TEXT}, list = {.kind = MOON_LUA_LIST};
-  const moon_lua_class *const classes[] = {&moon__lua_tensor_class, &moon__lua_symbol_class,  &moon__lua_variable_class,
-                                           &moon__lua_dim_class,    &moon__lua_graph_class,   &moon__lua_program_class,
-                                           &file,                   &text,                    &list};
+  const moon_lua_class *const classes[] = {&moon__lua_tensor_class,
+                                           &moon__lua_symbol_class,
+                                           &moon__lua_variable_class,
+                                           &moon__lua_dim_class,
+                                           &moon__lua_graph_class,
+                                           &moon__lua_program_class,
+                                           &file,
+                                           &text,
+                                           &list};
   for (size_t i = 0; i < sizeof classes / sizeof *classes; i++) moon__lua_class_open(L, b, bind_idx, classes[i]);
 }
 
 static void push_core(lua_State *L) {
-  const luaL_Reg *const lists[] = {moon__lua_tensor_functions,  moon__lua_symbol_functions,  moon__lua_variable_functions,
-                                   moon__lua_dim_functions,     moon__lua_graph_functions,   moon__lua_program_functions,
-                                   moon__lua_trace_functions,   moon__lua_control_functions, moon__lua_builder_functions,
-                                   moon__lua_file_functions,    moon__lua_inspect_functions, moon__lua_sys_functions};
+  const luaL_Reg *const lists[] = {moon__lua_tensor_functions, moon__lua_symbol_functions,  moon__lua_variable_functions,
+                                   moon__lua_dim_functions,    moon__lua_graph_functions,   moon__lua_program_functions,
+                                   moon__lua_trace_functions,  moon__lua_control_functions, moon__lua_builder_functions,
+                                   moon__lua_file_functions,   moon__lua_inspect_functions, moon__lua_sys_functions};
   moon_bind *b = push_bind(L);
   int bind_idx = lua_gettop(L);
   open_classes(L, b, bind_idx);

@@ -1,7 +1,8 @@
 /*
-** object.c: what userdata of every kind have in common: making, testing, releasing, metatables. Invariants: a userdata owns at most
-** one reference, ptr NULL means none; one that owns something is in the bind's list. __gc and release are idempotent and need no
-** other object alive but the bind block, which Lua frees after all finalizers have run; that block's own __gc releases what is left.
+** object.c: what userdata of every kind have in common: making, testing, releasing, metatables. Invariants: a userdata owns at
+** most one reference, ptr NULL means none; one that owns something is in the bind's list. __gc and release are idempotent and
+** need no other object alive but the bind block, which Lua frees after all finalizers have run; that block's own __gc releases
+** what is left.
 */
 #include "bind.h"
 #include "op.h"
@@ -100,7 +101,8 @@ static moon_bind *bind_block(lua_State *L) { return lua_touserdata(L, lua_upvalu
 static int release_any(lua_State *L) {
   moon_bind *b = bind_block(L);
   moon_lua_kind kind = moon__lua_kind(L, b, 1);
-  if (kind == MOON_LUA_OTHER) return moon__lua_fail(L, "release: an object of this library is expected, got %s", luaL_typename(L, 1));
+  if (kind == MOON_LUA_OTHER)
+    return moon__lua_fail(L, "release: an object of this library is expected, got %s", luaL_typename(L, 1));
   if (kind == MOON_LUA_PROGRAM) moon__lua_program_forget(L, 1);
   moon__lua_release(b, lua_touserdata(L, 1));
   return 0;

@@ -1,8 +1,8 @@
 /*
-** op.c: one Lua function for every op, generic over the op table: inputs first (variadic ops: one table of them), then attributes in
-** the order of their rows; a last table with string keys names attributes and optional inputs instead. Optional inputs are taken by
-** position while they are tensors. Without a Symbol among the inputs the numbers are computed at once; otherwise nodes are built.
-** Closures hold the bind (upvalue 1) and the op (upvalue 2).
+** op.c: one Lua function for every op, generic over the op table: inputs first (variadic ops: one table of them), then
+** attributes in the order of their rows; a last table with string keys names attributes and optional inputs instead. Optional
+** inputs are taken by position while they are tensors. Without a Symbol among the inputs the numbers are computed at once;
+** otherwise nodes are built. Closures hold the bind (upvalue 1) and the op (upvalue 2).
 */
 #include "op.h"
 
@@ -19,12 +19,12 @@
 
 typedef struct op_call {
   const moon_op *op;
-  int n;                         /* inputs */
-  int npositional;               /* of these at 1, 2, .. of the stack; the others, from options, at named_idx, .. */
+  int n;           /* inputs */
+  int npositional; /* of these at 1, 2, .. of the stack; the others, from options, at named_idx, .. */
   int named_idx;
-  int list_idx;                  /* variadic: where the table of inputs is; else 0 */
+  int list_idx; /* variadic: where the table of inputs is; else 0 */
   bool symbolic;
-  uint64_t given;                /* bit i: attribute i came */
+  uint64_t given; /* bit i: attribute i came */
   moon_operand in[MOON_MAX_INPUTS];
   _Alignas(16) char attrs[ATTRS_BYTES];
 } op_call;
@@ -213,8 +213,7 @@ static void read_operands(lua_State *L, const moon_bind *b, op_call *c) {
   if ((c->op->flags & MOON_OPF_RANDOM) && moon__lua_in_trace(b)) c->symbolic = true;
   if (!numbers) return;
   beside = dtype_beside(c);
-  for (int i = 0; i < c->n; i++)
-    moon__lua_number_dtype(L, c->op->name, &c->in[i], takes_index(c->op, i) ? MOON_DTYPE_i64 : beside);
+  for (int i = 0; i < c->n; i++) moon__lua_number_dtype(L, c->op->name, &c->in[i], takes_index(c->op, i) ? MOON_DTYPE_i64 : beside);
 }
 
 /* ---- views: reshape, transpose and their like on concrete tensors share memory ---- */
@@ -222,7 +221,8 @@ static void read_operands(lua_State *L, const moon_bind *b, op_call *c) {
 /* Does the op move no data? Inline ops may come down to such ops. Repeating elements is left out: writes would show many times. */
 static bool may_be_view(const op_call *c) {
   if (c->symbolic || c->n != 1 || c->in[0].kind != MOON_OPERAND_TENSOR || c->op->id == MOON_OP_broadcast_to) return false;
-  return (c->op->flags & MOON_OPF_VIEW) || (c->op->kind == MOON_INLINE && !(c->op->flags & MOON_OPF_RANDOM) && c->op->noutputs == 1);
+  return (c->op->flags & MOON_OPF_VIEW) ||
+         (c->op->kind == MOON_INLINE && !(c->op->flags & MOON_OPF_RANDOM) && c->op->noutputs == 1);
 }
 
 static moon_view view_of_tensor(const moon_tensor *t) {
@@ -264,7 +264,7 @@ static moon_value *build(moon_bind *b, const op_call *c) {
   return moon__node_build(b->ctx, &spec);
 }
 
-/* A result that is the numbers of a variable itself (mode, stop_gradient) becomes a copy: writing it must not write the variable. */
+/* A result that is the numbers of a variable itself (mode, stop_gradient) becomes a copy: writing it must not write that. */
 static moon_tensor *unshare(moon_bind *b, const op_call *c, moon_tensor *t) {
   bool shared = false;
   moon_tensor *copy;
@@ -433,7 +433,10 @@ void moon__lua_op_methods(lua_State *L, int bind_idx) {
 }
 
 void moon__lua_op_metamethods(lua_State *L, int bind_idx) {
-  static const struct { const char *event; moon_op_id op; } operators[] = {
+  static const struct {
+    const char *event;
+    moon_op_id op;
+  } operators[] = {
       {"__add", MOON_OP_add}, {"__sub", MOON_OP_sub},       {"__mul", MOON_OP_mul},           {"__div", MOON_OP_div},
       {"__pow", MOON_OP_pow}, {"__mod", MOON_OP_remainder}, {"__idiv", MOON_OP_floor_divide}, {"__unm", MOON_OP_neg},
   };

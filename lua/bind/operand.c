@@ -1,6 +1,7 @@
 /*
-** operand.c: Lua values where ops take tensors; see operand.h. A Lua number takes the dtype of the tensor beside it by its value, so
-** that integers stay integers; a fraction beside integers is an error, except for ops that turn integers into floats anyway.
+** operand.c: Lua values where ops take tensors; see operand.h. A Lua number takes the dtype of the tensor beside it by its
+** value, so that integers stay integers; a fraction beside integers is an error, except for ops that turn integers into floats
+** anyway.
 */
 #include "operand.h"
 
@@ -143,7 +144,8 @@ moon_lua_list *moon__lua_values(lua_State *L, moon_bind *b, int idx, const char 
   size_t n = lua_type(L, idx) == LUA_TTABLE ? moon__lua_rawlen(L, idx) : 1;
   idx = moon__lua_absindex(L, idx);
   if (lua_isnoneornil(L, idx)) n = 0;
-  if (n > MOON_LUA_LIST_MAX) moon__lua_fail(L, "%s: %s has %d entries, at most %d are possible", who, what, (int)n, MOON_LUA_LIST_MAX);
+  if (n > MOON_LUA_LIST_MAX)
+    moon__lua_fail(L, "%s: %s has %d entries, at most %d are possible", who, what, (int)n, MOON_LUA_LIST_MAX);
   list = moon__lua_list(L, b, MOON_LUA_SYMBOL, (int)n);
   fill_values(L, b, list, idx, who, what);
   return list;

@@ -1,6 +1,6 @@
 /*
-** operand.h: what a script may give where an op takes a tensor: a Tensor, a Symbol, a Variable, a number or a boolean. An operand is
-** read last, when no Lua memory will be allocated any more, and lives only until core has been called.
+** operand.h: what a script may give where an op takes a tensor: a Tensor, a Symbol, a Variable, a number or a boolean. An
+** operand is read last, when no Lua memory will be allocated any more, and lives only until core has been called.
 */
 #ifndef MOON_LUA_OPERAND_H
 #define MOON_LUA_OPERAND_H
@@ -15,8 +15,8 @@ typedef enum moon_operand_kind {
 } moon_operand_kind;
 typedef struct moon_operand {
   moon_operand_kind kind;
-  moon_dtype dtype;  /* of numbers: set by the caller before use */
-  bool whole;        /* a number that is an int64 */
+  moon_dtype dtype; /* of numbers: set by the caller before use */
+  bool whole;       /* a number that is an int64 */
   int64_t i;
   double d;
   void *ptr;
@@ -28,8 +28,8 @@ bool moon__lua_operand(lua_State *L, const moon_bind *b, int idx, moon_operand *
 void moon__lua_want_operand(lua_State *L, const moon_bind *b, int idx, const char *who, const char *what, moon_operand *o);
 /* Gives a number the dtype of the tensor beside it (MOON_DTYPE_COUNT: there is none), or raises when its value does not fit. */
 void moon__lua_number_dtype(lua_State *L, const char *who, moon_operand *o, moon_dtype beside);
-/* The operand as a value, in the current scope; NULL after an error in the context. frozen: a tensor becomes a constant of a graph and
-** cannot be written any more. Cannot raise. */
+/* The operand as a value, in the current scope; NULL after an error in the context. frozen: a tensor becomes a constant of a graph
+** and cannot be written any more. Cannot raise. */
 moon_value *moon__lua_value(moon_bind *b, const moon_operand *o, bool frozen);
 /* Does building with this operand make a graph (rather than numbers at once)? */
 bool moon__lua_is_symbolic(const moon_bind *b, const moon_operand *o);

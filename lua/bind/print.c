@@ -1,6 +1,7 @@
 /*
-** print.c: tensors as text, like NumPy's: nested brackets, columns aligned, one format for all numbers shown, and "..." in the middle of
-** axes when there are more than 1000 elements. "Tensor f32 (2, 3)" stands in front, so that shape and dtype are always seen.
+** print.c: tensors as text, like NumPy's: nested brackets, columns aligned, one format for all numbers shown, and "..." in the
+** middle of axes when there are more than 1000 elements. "Tensor f32 (2, 3)" stands in front, so that shape and dtype are
+** always seen.
 */
 #include <math.h>
 #include <stdio.h>
@@ -16,10 +17,10 @@ typedef struct printer {
   lua_State *L;
   luaL_Buffer out;
   const moon_tensor *t;
-  const char *data;                /* element 0 */
-  int64_t strides[MOON_MAX_DIMS];  /* bytes */
+  const char *data;               /* element 0 */
+  int64_t strides[MOON_MAX_DIMS]; /* bytes */
   bool abbreviated;
-  char format;                     /* 'i' integer, 'b' bool, 'f' fixed, 'e' exponent */
+  char format; /* 'i' integer, 'b' bool, 'f' fixed, 'e' exponent */
   int digits, width;
   int column;
 } printer;

@@ -1,7 +1,7 @@
 /*
-** program.c: the Program object. run{ in1, .., out = { t1, .. }, step = n } computes everything and gives the outputs; with budget_us it
-** computes for so long and says whether it is done. With all of out given, a run makes no Lua garbage: the names of options are kept
-** in the closure of run, and arrays stand on the C stack. Compiling is in compile.c.
+** program.c: the Program object. run{ in1, .., out = { t1, .. }, step = n } computes everything and gives the outputs; with
+** budget_us it computes for so long and says whether it is done. With all of out given, a run makes no Lua garbage: the names
+** of options are kept in the closure of run, and arrays stand on the C stack. Compiling is in compile.c.
 */
 #include "program.h"
 
@@ -361,7 +361,9 @@ static int to_text(lua_State *L) {
   moon_bind *b = moon__lua_bind(L);
   const moon_lua_program *p = lua_touserdata(L, 1);
   if (moon__lua_kind(L, b, 1) != MOON_LUA_PROGRAM || !p->head.ptr) lua_pushliteral(L, "Program (released)");
-  else lua_pushfstring(L, "Program (%d inputs, %d outputs, %d launches)", p->nin, p->nout, moon_program_stats_get(p->head.ptr).launches);
+  else
+    lua_pushfstring(L, "Program (%d inputs, %d outputs, %d launches)", p->nin, p->nout,
+                    moon_program_stats_get(p->head.ptr).launches);
   return 1;
 }
 
@@ -369,15 +371,15 @@ static int to_text(lua_State *L) {
 static int cache_limit(lua_State *L) {
   moon_bind *b = moon__lua_bind(L);
   int64_t n = lua_isnoneornil(L, 1) ? 0 : moon__lua_int(L, b, 1, "program_cache_limit", "limit");
-  if (n < 0 || n > INT32_MAX) return moon__lua_fail(L, "program_cache_limit: limit must be 0 or more, got %s", moon__lua_describe(L, b, 1).s);
+  if (n < 0 || n > INT32_MAX)
+    return moon__lua_fail(L, "program_cache_limit: limit must be 0 or more, got %s", moon__lua_describe(L, b, 1).s);
   b->compile_limit = (uint64_t)n;
   b->compiles_before = moon_compile_count(b->runtime);
   return 0;
 }
 
 const luaL_Reg moon__lua_program_functions[] = {{"program_cache_limit", cache_limit}, {NULL, NULL}};
-static const luaL_Reg methods[] = {
-    {"cancel", cancel}, {"stats", stats}, {"explain", explain}, {"outputs", outputs}, {NULL, NULL}};
+static const luaL_Reg methods[] = {{"cancel", cancel}, {"stats", stats}, {"explain", explain}, {"outputs", outputs}, {NULL, NULL}};
 static const luaL_Reg metamethods[] = {{"__tostring", to_text}, {NULL, NULL}};
 
 static void make_runs(lua_State *L) {

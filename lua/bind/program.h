@@ -4,11 +4,11 @@
 #include "bind.h"
 
 typedef struct moon_lua_program {
-  moon_object head;  /* ptr: moon_program */
-  moon_run *run;     /* for runs in slices, made when the first one starts */
-  bool running;      /* a sliced run has begun and is not done */
+  moon_object head; /* ptr: moon_program */
+  moon_run *run;    /* for runs in slices, made when the first one starts */
+  bool running;     /* a sliced run has begun and is not done */
   int nin, nout;
-  moon_type in[];    /* [nin] */
+  moon_type in[]; /* [nin] */
 } moon_lua_program;
 
 /* Drops what the userdata owns; before that, forgets what a run in slices keeps alive. */

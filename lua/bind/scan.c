@@ -1,6 +1,6 @@
 /*
-** scan.c: scan(f, init, xs, { length =, reverse = }) -> carry, ys. f(carry, x) gives carry, y; each of them one value or a table. On
-** numbers, and in eager mode, f runs step by step; otherwise it is traced once.
+** scan.c: scan(f, init, xs, { length =, reverse = }) -> carry, ys. f(carry, x) gives carry, y; each of them one value or a
+** table. On numbers, and in eager mode, f runs step by step; otherwise it is traced once.
 */
 #include "args.h"
 #include "body.h"
@@ -40,7 +40,8 @@ static int64_t sequence_length(lua_State *L, const moon_bind *b) {
   if (lua_type(L, 3) != LUA_TTABLE) return first_size(L, 3);
   for (int i = 1; i <= (int)moon__lua_rawlen(L, 3); i++) {
     lua_rawgeti(L, 3, i);
-    if (moon__lua_kind(L, b, -1) == MOON_LUA_OTHER) moon__lua_fail(L, "scan: a sequence must be a tensor, got %s", moon__lua_describe(L, b, -1).s);
+    if (moon__lua_kind(L, b, -1) == MOON_LUA_OTHER)
+      moon__lua_fail(L, "scan: a sequence must be a tensor, got %s", moon__lua_describe(L, b, -1).s);
     int64_t size = first_size(L, lua_gettop(L));
     lua_pop(L, 1);
     if (n >= 0 && size != n) moon__lua_fail(L, "scan: sequences differ in length: %d and %d", (int)n, (int)size);

@@ -1,6 +1,6 @@
 /*
-** symbol.c: the Symbol object: one output of a graph node, whose numbers exist when its program runs, or at once in eager mode; then a
-** Symbol is read as a Tensor is. Placeholders, constants and gradients are made here; ops in op.c.
+** symbol.c: the Symbol object: one output of a graph node, whose numbers exist when its program runs, or at once in eager mode;
+** then a Symbol is read as a Tensor is. Placeholders, constants and gradients are made here; ops in op.c.
 */
 #include "symbol.h"
 
@@ -65,8 +65,8 @@ static int constant(lua_State *L) {
 /* ---- gradients ---- */
 
 /* Gradients for the entries of wrt of one kind, Symbols or Variables, into their places of out. Cannot raise. */
-static moon_status gradients_of_kind(moon_bind *b, moon_value *loss, moon_lua_kind kind, const moon_lua_kind *kinds, void *const *wrt,
-                                     int n, void **room, moon_lua_list *out) {
+static moon_status gradients_of_kind(moon_bind *b, moon_value *loss, moon_lua_kind kind, const moon_lua_kind *kinds,
+                                     void *const *wrt, int n, void **room, moon_lua_list *out) {
   moon_value **grads = (moon_value **)(room + n);
   moon_status status;
   int m = 0;
@@ -89,8 +89,8 @@ static void read_wrt(lua_State *L, const moon_bind *b, int n, moon_lua_kind *kin
     lua_rawgeti(L, 2, i + 1);
     kinds[i] = moon__lua_kind(L, b, -1);
     if (kinds[i] != MOON_LUA_SYMBOL && kinds[i] != MOON_LUA_VARIABLE)
-      moon__lua_fail(L, "gradients: argument 2 must hold Symbols and Variables, got %s at %d%s", moon__lua_describe(L, b, -1).s, i + 1,
-                     kinds[i] == MOON_LUA_TENSOR ? " (gradients exist inside ml.fn, where inputs are Symbols)" : "");
+      moon__lua_fail(L, "gradients: argument 2 must hold Symbols and Variables, got %s at %d%s", moon__lua_describe(L, b, -1).s,
+                     i + 1, kinds[i] == MOON_LUA_TENSOR ? " (gradients exist inside ml.fn, where inputs are Symbols)" : "");
     wrt[i] = moon__lua_check(L, b, -1, kinds[i], "gradients", "argument 2");
     lua_pop(L, 1);
   }

@@ -112,7 +112,7 @@ static int kind(lua_State *L) {
 
 /* core.fail(format, ...): an error with the script's line in front. */
 static int fail(lua_State *L) {
-  moon__lua_bind(L);
+  moon__lua_str(L, moon__lua_bind(L), 1, "fail", "format");
   if (lua_gettop(L) > 1) {
     lua_getglobal(L, LUA_STRLIBNAME);
     if (lua_istable(L, -1)) lua_getfield(L, -1, "format");

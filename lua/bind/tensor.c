@@ -105,7 +105,8 @@ static int from_string(lua_State *L) {
   t = moon__tensor_empty(b->ctx, dtype, shape.ndim, shape.dim);
   moon__lua_push_tensor(L, b, -1, t, t ? moon_tensor_bytes(t) : 0);
   if (moon_tensor_bytes(t) != bytes)
-    return moon__lua_fail(L, "from_string: %s needs %d bytes, got %d", moon__lua_describe(L, b, -1).s, (int)moon_tensor_bytes(t), (int)bytes);
+    return moon__lua_fail(L, "from_string: %s needs %d bytes, got %d", moon__lua_describe(L, b, -1).s, (int)moon_tensor_bytes(t),
+                          (int)bytes);
   if (bytes > 0 && moon_tensor_write(b->ctx, t, dtype, data, bytes) != MOON_OK) return moon__lua_raise(L, b);
   return 1;
 }
@@ -307,8 +308,8 @@ const luaL_Reg moon__lua_tensor_functions[] = {
 /* Of Tensors, Symbols and Variables. */
 const luaL_Reg moon__lua_shared_methods[] = {
     {"item", moon__lua_item}, {"totable", moon__lua_totable}, {"iter", moon__lua_iter}, {"slice", moon__lua_slice}, {NULL, NULL}};
-static const luaL_Reg methods[] = {{"set", set},         {"fill", fill},   {"copy_from", copy_from}, {"contiguous", contiguous},
-                                   {"copy", copy},       {"clone", copy},  {"pointer", pointer},     {NULL, NULL}};
+static const luaL_Reg methods[] = {{"set", set},   {"fill", fill},  {"copy_from", copy_from}, {"contiguous", contiguous},
+                                   {"copy", copy}, {"clone", copy}, {"pointer", pointer},     {NULL, NULL}};
 static const luaL_Reg metamethods[] = {
     {"__tostring", moon__lua_tensor_tostring}, {"__len", length}, {"__newindex", moon__lua_newindex}, {NULL, NULL}};
 

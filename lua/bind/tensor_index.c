@@ -1,6 +1,6 @@
 /*
-** tensor_index.c: subscripts and slices, counted from 1, negative from the end. On concrete tensors they are views that share memory;
-** on symbols they are nodes; sizes that are not known yet are handled as Dims.
+** tensor_index.c: subscripts and slices, counted from 1, negative from the end. On concrete tensors they are views that share
+** memory; on symbols they are nodes; sizes that are not known yet are handled as Dims.
 */
 #include "args.h"
 #include "base/shape.h"
@@ -131,8 +131,8 @@ static void slice_known(lua_State *L, slice_spec *s, int64_t n, int64_t first, i
   s->size = way < 0 ? 0 : way / (s->step > 0 ? s->step : -s->step) + 1;
   s->first = s->size == 0 ? 0 : first;
   if (s->size == 0 ? beside : inside) return;
-  moon__lua_fail(L, "slice: positions %d to %d are out of range: axis %d has %d entries (counted from 1)", (int)first + 1, (int)last + 1,
-                 s->axis + 1, (int)n);
+  moon__lua_fail(L, "slice: positions %d to %d are out of range: axis %d has %d entries (counted from 1)", (int)first + 1,
+                 (int)last + 1, s->axis + 1, (int)n);
 }
 
 /* size = floor((last - first) / step) + 1 in Dims; checked when sizes are bound. */

@@ -1,6 +1,7 @@
 /*
-** tensor_table.c: Lua tables to tensors and back. Tables are read raw, so no script code runs in between. A table is looked at twice:
-** once for its shape, which must be a full box, once for its numbers; nothing is allocated before the first look is over.
+** tensor_table.c: Lua tables to tensors and back. Tables are read raw, so no script code runs in between. A table is looked at
+** twice: once for its shape, which must be a full box, once for its numbers; nothing is allocated before the first look is
+** over.
 */
 #include "tensor_table.h"
 
@@ -76,7 +77,8 @@ static moon_lua_text position(const table_scan *s, int level) {
 
 static void refuse_names(lua_State *L, const table_scan *s, int level) {
   lua_pushnil(L);
-  if (lua_next(L, -2)) moon__lua_fail(L, "%s: table%s has names or gaps, a list of numbers is expected", s->who, position(s, level).s);
+  if (lua_next(L, -2))
+    moon__lua_fail(L, "%s: table%s has names or gaps, a list of numbers is expected", s->who, position(s, level).s);
 }
 
 /* The shape that the first elements say. Leaves the stack as it was. */
@@ -96,7 +98,8 @@ static void check_leaf(lua_State *L, const moon_bind *b, table_scan *s, int leve
   int type = lua_type(L, -1);
   if (type == LUA_TNUMBER) s->numbers = true;
   else if (type == LUA_TBOOLEAN) s->booleans = true;
-  else if (type == LUA_TTABLE) moon__lua_fail(L, "%s: ragged table: a table at %s, a number is expected", s->who, position(s, level).s);
+  else if (type == LUA_TTABLE)
+    moon__lua_fail(L, "%s: ragged table: a table at %s, a number is expected", s->who, position(s, level).s);
   else
     moon__lua_fail(L, "%s: a number or boolean is expected at %s, got %s", s->who, position(s, level).s,
                    moon__lua_describe(L, b, -1).s);
@@ -106,7 +109,8 @@ static void check_leaf(lua_State *L, const moon_bind *b, table_scan *s, int leve
 static void check_box(lua_State *L, const moon_bind *b, table_scan *s, int level) {
   int64_t n = s->shape[level];
   if (lua_type(L, -1) != LUA_TTABLE)
-    moon__lua_fail(L, "%s: ragged table: %s at %s, a table is expected", s->who, moon__lua_describe(L, b, -1).s, position(s, level).s);
+    moon__lua_fail(L, "%s: ragged table: %s at %s, a table is expected", s->who, moon__lua_describe(L, b, -1).s,
+                   position(s, level).s);
   if ((int64_t)moon__lua_rawlen(L, -1) != n)
     moon__lua_fail(L, "%s: ragged table: %d entries in table%s, %d in the first of its kind", s->who, (int)moon__lua_rawlen(L, -1),
                    position(s, level).s, (int)n);

@@ -1,6 +1,6 @@
 /*
-** trace.c: tracing as a script sees it: begin and end, the effects assigned in between, eager mode, and the path of layers. Effects of
-** open traces are Lua tables in a list in the registry, one for each depth, so that a collector sees them.
+** trace.c: tracing as a script sees it: begin and end, the effects assigned in between, eager mode, and the path of layers.
+** Effects of open traces are Lua tables in a list in the registry, one for each depth, so that a collector sees them.
 */
 #include "trace.h"
 
@@ -106,7 +106,8 @@ static int path_pop(lua_State *L) {
   return 0;
 }
 
-const luaL_Reg moon__lua_trace_functions[] = {
-    {"trace_begin", trace_begin}, {"trace_end", trace_end}, {"trace_effects", trace_effects}, {"trace_depth", trace_depth},
-    {"eager_push", eager_push},   {"eager_pop", eager_pop}, {"is_eager", is_eager},           {"path_push", path_push},
-    {"path_pop", path_pop},       {NULL, NULL}};
+const luaL_Reg moon__lua_trace_functions[] = {{"trace_begin", trace_begin},     {"trace_end", trace_end},
+                                              {"trace_effects", trace_effects}, {"trace_depth", trace_depth},
+                                              {"eager_push", eager_push},       {"eager_pop", eager_pop},
+                                              {"is_eager", is_eager},           {"path_push", path_push},
+                                              {"path_pop", path_pop},           {NULL, NULL}};

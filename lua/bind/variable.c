@@ -1,6 +1,6 @@
 /*
-** variable.c: the Variable object. Used in an op it is read; assign writes at once on concrete numbers outside traces, else it builds
-** the effect, which the innermost trace records (trace.c).
+** variable.c: the Variable object. Used in an op it is read; assign writes at once on concrete numbers outside traces, else it
+** builds the effect, which the innermost trace records (trace.c).
 */
 #include "variable.h"
 
@@ -75,8 +75,10 @@ static int assign_symbol(lua_State *L, moon_bind *b, int idx) {
   moon__lua_block(L);
   v = self(L, b, "assign");
   if (b->inside)
-    return moon__lua_fail(L, "assign: variable '%s' is assigned inside a body of cond, scan or while_loop; return the value from the "
-                          "body and assign it outside", moon_variable_name(v));
+    return moon__lua_fail(L,
+                          "assign: variable '%s' is assigned inside a body of cond, scan or while_loop; return the value from the "
+                          "body and assign it outside",
+                          moon_variable_name(v));
   moon__lua_want_operand(L, b, idx, "assign", "value", &x);
   moon__lua_number_dtype(L, "assign", &x, moon_variable_type(v).dtype);
   moon__lua_origin(L, b);
@@ -188,10 +190,10 @@ static int to_text(lua_State *L) {
 }
 
 const luaL_Reg moon__lua_variable_functions[] = {{"variable", make_variable}, {NULL, NULL}};
-static const luaL_Reg methods[] = {{"assign", assign}, {"assign_add", assign_add}, {"assign_sub", assign_sub}, {"read", read},
-                                   {"write", write},   {"rename", set_name},         {NULL, NULL}};
-static const luaL_Reg metamethods[] = {
-    {"__tostring", to_text}, {"__len", length}, {"__newindex", set_property}, {NULL, NULL}};
+static const luaL_Reg methods[] = {{"assign", assign}, {"assign_add", assign_add}, {"assign_sub", assign_sub},
+                                   {"read", read},     {"write", write},           {"rename", set_name},
+                                   {NULL, NULL}};
+static const luaL_Reg metamethods[] = {{"__tostring", to_text}, {"__len", length}, {"__newindex", set_property}, {NULL, NULL}};
 
 const moon_lua_class moon__lua_variable_class = {
     .kind = MOON_LUA_VARIABLE,

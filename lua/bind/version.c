@@ -1,8 +1,8 @@
 /*
-** version.c: which Lua has loaded the module, found out by which functions it has. This file alone sees no header of Lua: the names
-** below stand for addresses only and are never called. In the module they are weak, as every function of Lua is there, so that a Lua
-** that lacks some can load the module far enough to be told. Nothing else of Lua may be called before moon__lua_version was asked,
-** except luaL_error, which all have.
+** version.c: which Lua has loaded the module, found out by which functions it has. This file alone sees no header of Lua: the
+** names below stand for addresses only and are never called. In the module they are weak, as every function of Lua is there, so
+** that a Lua that lacks some can load the module far enough to be told. Nothing else of Lua may be called before
+** moon__lua_version was asked, except luaL_error, which all have.
 */
 #include "version.h"
 
