@@ -146,7 +146,7 @@ static moon_value *body_value(making *m, const cluster *c, moon_value *v) {
     memset(&a, 0, sizeof a);
     a.shape = c->space;
     a.value = x;
-    a.dtype = v->type.dtype;
+    a.dtype = (int32_t)v->type.dtype;
     moon_node_spec spec = {.op = moon__ops[MOON_OP_full], .attrs = &a, .raw = true};
     inside = moon__node_build(ctx, &spec);
   } else {
