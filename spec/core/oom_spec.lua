@@ -4,7 +4,7 @@ local build = os.getenv "MOONLET_BUILD" or "build"
 
 describe("out of memory", function()
   it("is reported, leaks nothing, and the state goes on", function()
-    local stride = os.getenv "MOONLET_SOAK" and 1 or os.getenv "MOONLET_SANITIZER" and 97 or 7
+    local stride = os.getenv "MOONLET_SOAK" and 1 or os.getenv "MOONLET_SANITIZER" and 41 or 7
     local pipe = assert(io.popen(build .. "/spec/core/oom " .. stride .. " 2>&1; echo status $?"))
     local said = pipe:read "*a"
     pipe:close()
