@@ -80,6 +80,8 @@ int moon__lua_raise(lua_State *L, const moon_bind *b); /* core's last error */
 int moon__lua_rethrow(lua_State *L);                   /* what a protected call left on top, as it is */
 /* What came, for messages: "nil", "number 3.5", "string 'abc'", "Tensor f32 (2, 3)". */
 moon_lua_text moon__lua_describe(lua_State *L, const moon_bind *b, int idx);
+/* A number of any size for messages, whose %d is an int. */
+moon_lua_text moon__lua_count(int64_t n);
 const char *moon__lua_kind_name(moon_lua_kind kind);
 
 /* ---- object.c ---- */

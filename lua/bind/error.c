@@ -77,6 +77,12 @@ int moon__lua_rethrow(lua_State *L) { return lua_error(L); }
 
 /* ---- what came ---- */
 
+moon_lua_text moon__lua_count(int64_t n) {
+  moon_lua_text text;
+  snprintf(text.s, sizeof text.s, "%lld", (long long)n);
+  return text;
+}
+
 static const char *const kind_names[MOON_LUA_KINDS] = {"Tensor",  "Symbol", "Variable", "Dim", "Graph",
                                                        "Program", "File",   "Text",     "List"};
 

@@ -182,6 +182,7 @@ static void locate(printer *p, moon_bind *b) {
     strides = dense;
     p->data = copy;
   }
+  if (bytes == 0) return; /* strides of tensors without elements may be of any size */
   for (int i = 0; i < moon_tensor_ndim(p->t); i++) p->strides[i] = strides[i] * (int64_t)moon_dtype_bytes(moon_tensor_dtype(p->t));
 }
 

@@ -44,7 +44,8 @@ static int64_t sequence_length(lua_State *L, const moon_bind *b) {
       moon__lua_fail(L, "scan: a sequence must be a tensor, got %s", moon__lua_describe(L, b, -1).s);
     int64_t size = first_size(L, lua_gettop(L));
     lua_pop(L, 1);
-    if (n >= 0 && size != n) moon__lua_fail(L, "scan: sequences differ in length: %d and %d", (int)n, (int)size);
+    if (n >= 0 && size != n)
+      moon__lua_fail(L, "scan: sequences differ in length: %s and %s", moon__lua_count(n).s, moon__lua_count(size).s);
     n = size;
   }
   return n;
@@ -112,9 +113,11 @@ static void push_stacked(lua_State *L, bool tables) {
 static int scan_at_once(lua_State *L, moon_bind *b, const moon_scan_attrs *attrs, bool has_length) {
   int64_t n = lua_isnil(L, 3) ? attrs->length : sequence_length(L, b);
   bool tables = false;
-  if (n < 1 || n > INT32_MAX) return moon__lua_fail(L, "scan: the length must be 1 or more to run step by step, got %d", (int)n);
+  if (n < 1 || n > INT32_MAX)
+    return moon__lua_fail(L, "scan: the length must be 1 or more to run step by step, got %s", moon__lua_count(n).s);
   if (has_length && attrs->length != n)
-    return moon__lua_fail(L, "scan: length is %d, but the sequences have %d", (int)attrs->length, (int)n);
+    return moon__lua_fail(L, "scan: length is %s, but the sequences have %s", moon__lua_count(attrs->length).s,
+                          moon__lua_count(n).s);
   lua_newtable(L); /* 5 */
   for (int64_t k = 1; k <= n; k++) {
     int64_t t = attrs->reverse ? n + 1 - k : k;

@@ -105,8 +105,8 @@ static int from_string(lua_State *L) {
   t = moon__tensor_empty(b->ctx, dtype, shape.ndim, shape.dim);
   moon__lua_push_tensor(L, b, -1, t, t ? moon_tensor_bytes(t) : 0);
   if (moon_tensor_bytes(t) != bytes)
-    return moon__lua_fail(L, "from_string: %s needs %d bytes, got %d", moon__lua_describe(L, b, -1).s, (int)moon_tensor_bytes(t),
-                          (int)bytes);
+    return moon__lua_fail(L, "from_string: %s needs %s bytes, got %s", moon__lua_describe(L, b, -1).s,
+                          moon__lua_count((int64_t)moon_tensor_bytes(t)).s, moon__lua_count((int64_t)bytes).s);
   if (bytes > 0 && moon_tensor_write(b->ctx, t, dtype, data, bytes) != MOON_OK) return moon__lua_raise(L, b);
   return 1;
 }

@@ -14,8 +14,8 @@
 static int64_t position(lua_State *L, const moon_bind *b, int idx, int64_t n, const char *who) {
   int64_t i = moon__lua_int(L, b, idx, who, "a subscript");
   if (i == 0 || i > n || i < -n)
-    moon__lua_fail(L, "%s: index %s is out of range: the first axis has %d entries (counted from 1)", who,
-                   moon__lua_describe(L, b, idx).s, (int)n);
+    moon__lua_fail(L, "%s: index %s is out of range: the first axis has %s entries (counted from 1)", who,
+                   moon__lua_describe(L, b, idx).s, moon__lua_count(n).s);
   return i > 0 ? i - 1 : i + n;
 }
 
@@ -131,8 +131,8 @@ static void slice_known(lua_State *L, slice_spec *s, int64_t n, int64_t first, i
   s->size = way < 0 ? 0 : way / (s->step > 0 ? s->step : -s->step) + 1;
   s->first = s->size == 0 ? 0 : first;
   if (s->size == 0 ? beside : inside) return;
-  moon__lua_fail(L, "slice: positions %d to %d are out of range: axis %d has %d entries (counted from 1)", (int)first + 1,
-                 (int)last + 1, s->axis + 1, (int)n);
+  moon__lua_fail(L, "slice: positions %s to %s are out of range: axis %d has %s entries (counted from 1)",
+                 moon__lua_count(first + 1).s, moon__lua_count(last + 1).s, s->axis + 1, moon__lua_count(n).s);
 }
 
 /* size = floor((last - first) / step) + 1 in Dims; checked when sizes are bound. */

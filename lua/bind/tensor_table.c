@@ -87,6 +87,7 @@ static void measure(lua_State *L, int idx, table_scan *s) {
   lua_pushvalue(L, idx);
   while (lua_type(L, -1) == LUA_TTABLE) {
     if (s->ndim == MOON_MAX_DIMS) moon__lua_fail(L, "%s: tables are nested deeper than %d", s->who, MOON_MAX_DIMS);
+    if (moon__lua_rawlen(L, -1) >= INT32_MAX) moon__lua_fail(L, "%s: too many entries in a table", s->who);
     s->shape[s->ndim] = (int64_t)moon__lua_rawlen(L, -1);
     if (s->shape[s->ndim++] == 0) break;
     lua_rawgeti(L, -1, 1);
@@ -190,8 +191,10 @@ static void push_box(lua_State *L, const moon_tensor *t, int axis, const char *a
     return;
   }
   int64_t n = moon_tensor_size(t, axis);
-  ptrdiff_t step = (ptrdiff_t)strides[axis] * (ptrdiff_t)moon_dtype_bytes(moon_tensor_dtype(t));
-  lua_createtable(L, n < INT32_MAX ? (int)n : 0, 0);
+  ptrdiff_t step = 0; /* strides of tensors without elements may be of any size */
+  if (moon_tensor_count(t) > 0) step = (ptrdiff_t)strides[axis] * (ptrdiff_t)moon_dtype_bytes(moon_tensor_dtype(t));
+  if (n >= INT32_MAX) moon__lua_fail(L, "totable: %s entries are too many for a table", moon__lua_count(n).s);
+  lua_createtable(L, (int)n, 0);
   for (int64_t i = 0; i < n; i++) {
     push_box(L, t, axis + 1, at + i * step, strides);
     lua_rawseti(L, -2, (int)(i + 1));

@@ -102,6 +102,14 @@ describe("reading a tensor", function()
     assert.error_matches(function() core.tensor({ 1, 2 }):item() end, "item: exactly one element is expected, got Tensor f32 %(2%)")
   end)
 
+  it("of any size without elements can be looked at", function()
+    local huge = core.zeros { 3, 2 ^ 40, 0 }
+    assert.equal(0, huge.count)
+    assert.matches("Tensor f32 %(3, 1099511627776, 0%)", tostring(huge))
+    assert.error_matches(function() huge:totable() end, "1099511627776 entries are too many for a table")
+    assert.error_matches(function() huge:slice(2, 1, 2 ^ 50) end, "axis 2 has 1099511627776 entries")
+  end)
+
   it("iter loops over the first axis", function()
     local t, rows = core.tensor { { 1, 2 }, { 3, 4 } }, {}
     for i, row in t:iter() do rows[i] = row:totable() end
