@@ -132,12 +132,13 @@ moon_program *moon_compile(moon_context *ctx, moon_graph *g, const moon_type *in
   moon_program *p = look_up(g, input_types, mode, device, off);
   moon__mutex_unlock(ctx->runtime->lock);
   if (p && !(options && options->dump)) return p;
+  bool kept = p != NULL; /* compiled again to be dumped: once is enough in the cache */
   moon_program_release(p);
   p = moon__program_make(ctx, g, input_types, options);
   if (!p) return NULL;
-  ctx->runtime->compile_count++;
   moon__mutex_lock(ctx->runtime->lock);
-  bool kept = remember(g, input_types, mode, device, off, p);
+  ctx->runtime->compile_count++;
+  kept = kept || remember(g, input_types, mode, device, off, p);
   moon__mutex_unlock(ctx->runtime->lock);
   if (kept) return p;
   moon_program_release(p);
