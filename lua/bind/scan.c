@@ -26,8 +26,11 @@ static void read_options(lua_State *L, const moon_bind *b, moon_scan_attrs *attr
 
 /* ---- step by step: f at 1, carry at 2, xs at 3; results in a list of lists at 5 ---- */
 
-static int64_t first_size(lua_State *L, int idx) {
+static int64_t first_size(lua_State *L, const moon_bind *b, int idx) {
+  moon_lua_kind kind = moon__lua_kind(L, b, idx);
   int64_t n = 0;
+  if (kind != MOON_LUA_TENSOR && kind != MOON_LUA_SYMBOL && kind != MOON_LUA_VARIABLE)
+    moon__lua_fail(L, "scan: a sequence must be a tensor, got %s", moon__lua_describe(L, b, idx).s);
   lua_getfield(L, idx, "shape");
   lua_rawgeti(L, -1, 1);
   if (!moon__lua_toint64(L, -1, &n)) n = -1;
@@ -37,12 +40,10 @@ static int64_t first_size(lua_State *L, int idx) {
 
 static int64_t sequence_length(lua_State *L, const moon_bind *b) {
   int64_t n = -1;
-  if (lua_type(L, 3) != LUA_TTABLE) return first_size(L, 3);
+  if (lua_type(L, 3) != LUA_TTABLE) return first_size(L, b, 3);
   for (int i = 1; i <= (int)moon__lua_rawlen(L, 3); i++) {
     lua_rawgeti(L, 3, i);
-    if (moon__lua_kind(L, b, -1) == MOON_LUA_OTHER)
-      moon__lua_fail(L, "scan: a sequence must be a tensor, got %s", moon__lua_describe(L, b, -1).s);
-    int64_t size = first_size(L, lua_gettop(L));
+    int64_t size = first_size(L, b, lua_gettop(L));
     lua_pop(L, 1);
     if (n >= 0 && size != n)
       moon__lua_fail(L, "scan: sequences differ in length: %s and %s", moon__lua_count(n).s, moon__lua_count(size).s);

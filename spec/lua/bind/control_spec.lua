@@ -95,6 +95,12 @@ describe("cond", function()
     end, "assigned inside")
   end)
 
+  it("refuses inputs made inside", function()
+    local c = core.placeholder("c", "bool", {})
+    local function f() return core.placeholder("z", "f32", { 2 }) * 2 end
+    assert.error_matches(function() core.cond(c, f, f) end, "input 'z' was made inside a body")
+  end)
+
   it("leaves eager mode and traces as they were after an error", function()
     core.eager_push()
     local c = core.placeholder("c", "bool", {})
@@ -170,6 +176,8 @@ describe("scan", function()
     assert.error_matches(function() core.scan(step, core.zeros { 2 }, core.placeholder("r", "f32", {})) end, "rank 0")
     assert.error_matches(function() core.scan(step, core.zeros { 2 }, core.zeros { 0, 2 }) end, "length must be 1 or more")
     assert.error_matches(function() core.scan(3, xs, xs) end, "argument 1 must be a function")
+    assert.error_matches(function() core.scan(step, core.zeros {}, core.dim "m") end, "a sequence must be a tensor, got a Dim")
+    assert.error_matches(function() core.scan(step, core.zeros {}, { 3 }) end, "a sequence must be a tensor, got 3")
   end)
 end)
 
