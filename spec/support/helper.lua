@@ -4,6 +4,9 @@
 -- Environment: MOONLET_BUILD, the folder that holds moonlet.so (default build); MOONLET_LEAKS=0 switches the guard off.
 
 local build = os.getenv "MOONLET_BUILD" or "build"
+local module_file = io.open(build .. "/moonlet.so")
+if not module_file then error(build .. "/moonlet.so is not there; run make first, or make test", 0) end
+module_file:close()
 package.cpath = build .. "/?.so;" .. package.cpath
 package.path = "./?.lua;" .. package.path
 
