@@ -236,6 +236,18 @@ static moon_status check_assign(moon_context *ctx, const moon_variable *variable
                     moon_dtype_name(x->dtype), moon_shape_text(ctx->runtime, &x->shape, have, sizeof have));
 }
 
+/* No tensor is larger than an address space: plans add sizes of many without looking for overflow. */
+#define MAX_BYTES ((int64_t)1 << 48)
+
+static moon_status check_size(moon_context *ctx, const moon_op *op, const moon_type *type) {
+  char text[256];
+  int64_t count;
+  if (!moon__shape_known(&type->shape)) return MOON_OK;
+  if (moon__shape_count_known(&type->shape, &count) && count <= MAX_BYTES / (int64_t)moon_dtype_bytes(type->dtype)) return MOON_OK;
+  return moon__fail(ctx, MOON_ESIZE, "%s: shape %s is too large", op->name,
+                    moon_shape_text(ctx->runtime, &type->shape, text, sizeof text));
+}
+
 static moon_status infer(moon_context *ctx, const moon_node_spec *spec, void *attrs, moon_type *types, int *noutputs) {
   const moon_op *op = spec->op;
   moon_type in[MOON_MAX_INPUTS];
@@ -255,6 +267,10 @@ static moon_status infer(moon_context *ctx, const moon_node_spec *spec, void *at
     if (s != MOON_OK) return s;
   }
   *noutputs = f.noutputs;
+  for (int i = 0; i < f.noutputs; i++) {
+    moon_status s = check_size(ctx, op, &types[i]);
+    if (s != MOON_OK) return s;
+  }
   return MOON_OK;
 }
 

@@ -78,6 +78,20 @@ static bool eval_attrs(retyping *r, const moon_op *op, char *attrs) {
   return true;
 }
 
+/* Is every size that the node has known? */
+static bool is_known(const moon_node *n) {
+  for (int i = 0; i < n->noutputs; i++) {
+    if (!moon__shape_known(&n->outputs[i].type.shape)) return false;
+  }
+  for (int i = 0; i < n->op->nattrs; i++) {
+    const moon_attr *a = &n->op->attrs[i];
+    const void *field = (const char *)n->attrs + a->offset;
+    if (a->kind == MOON_ATTR_SHAPE && !moon__shape_known(field)) return false;
+    if (a->kind == MOON_ATTR_DIM && !moon__dim_known(*(const moon_dim *)field)) return false;
+  }
+  return true;
+}
+
 /* ---- Nodes ---- */
 
 static moon_graph *retype_body(retyping *r, const moon_graph *body);
@@ -109,7 +123,7 @@ static moon_status retype_node(retyping *r, moon_node *n) {
     return v ? replace(r, n->outputs, v) : ctx->status;
   }
   bool keep = !changed && !r->bindings.n && n->ngraphs == 0 && !(n->op->flags & (MOON_OPF_RANDOM | MOON_OPF_EFFECT));
-  if (keep && (specialise || ctx->eager_depth == 0)) return MOON_OK;
+  if (keep && (specialise ? is_known(n) : ctx->eager_depth == 0)) return MOON_OK;
   if (n->op->attrs_bytes > sizeof attrs || n->ngraphs > 4) return moon__fail_node(ctx, n, MOON_EINTERNAL, "node too large");
   if (n->attrs) memcpy(attrs, n->attrs, n->op->attrs_bytes);
   moon_origin *before = moon__origin_swap(ctx, n->origin);

@@ -107,8 +107,9 @@ static moon_status infer_linspace(moon_context *ctx, moon_infer *f) {
   moon_range_attrs *a = f->attrs;
   moon_status s = check_range(ctx, f->op->name, a);
   if (s != MOON_OK) return s;
-  if (a->n < 0 || a->n > MAX_COUNT)
-    return moon__fail(ctx, MOON_ESIZE, "%s: n must be 0 or more, got %lld", f->op->name, (long long)a->n);
+  if (a->n < 0) return moon__fail(ctx, MOON_ESIZE, "%s: n must be 0 or more, got %lld", f->op->name, (long long)a->n);
+  if (a->n > MAX_COUNT)
+    return moon__fail(ctx, MOON_ESIZE, "%s: n must be at most %lld, got %lld", f->op->name, (long long)MAX_COUNT, (long long)a->n);
   if (!moon__dtype_is_float((moon_dtype)a->dtype))
     return moon__fail(ctx, MOON_EDTYPE, "%s: dtype must be f32 or f64, got %s", f->op->name,
                       moon_dtype_name((moon_dtype)a->dtype));

@@ -238,10 +238,18 @@ static moon_status make_outputs(planner *pl, const moon_node *n, const moon_map 
   return MOON_OK;
 }
 
+/* Numbers that are only made to be given out: keeping them as well would hold their memory twice. */
+static bool is_generated_output(const planner *pl, const moon_node *n) {
+  bool output = false;
+  if (n->ninputs > 0) return false;
+  for (int i = 0; !output && i < pl->g->noutputs; i++) output = pl->g->outputs[i]->node == n;
+  return output;
+}
+
 static moon_status plan_kernel(planner *pl, moon_node *n, const moon_map *used) {
   moon_operand in[MOON_MAX_INPUTS], out[MOON_MAX_OUTPUTS];
   moon_choice choice;
-  bool lasting = !(n->op->flags & MOON_OPF_RANDOM) && !is_control(n);
+  bool lasting = !(n->op->flags & MOON_OPF_RANDOM) && !is_control(n) && !is_generated_output(pl, n);
   for (int i = 0; i < n->ninputs; i++) {
     const place *at = place_of(pl, n->inputs[i]);
     in[i] = at->operand;

@@ -135,6 +135,15 @@ describe("shape errors", function()
     assert.matches("n", message)
   end)
 
+  it("come when no input tells a size", function()
+    local x = x_of(2)
+    for _, y in ipairs { core.zeros { n, 2 }, x:sum():broadcast_to { n }, core.zeros({ n }):sum(), x:sum() + core.zeros { m } } do
+      local g = core.graph({ x }, { y })
+      local _, message = pcall(g.program, g)
+      assert.matches("dims_spec.lua:%d+: .*size '[nm]' is not known", message)
+    end
+  end)
+
   it("come when a reshape does not come out", function()
     local x = x_of(n, 4)
     local g = core.graph({ x }, { x:reshape { n:floordiv(2), 8 } })
