@@ -7,6 +7,10 @@ OBJCOPY ?= objcopy
 PREFIX  ?= /usr/local
 VERSION := 0.1.0
 
+# LuaRocks names the folder of the headers instead of the version.
+ifdef LUA_INCDIR
+LUA := $(shell sed -nE 's/^.define[ \t]+LUA_VERSION_NUM[ \t]+5.(.).*/5.\1/p' $(LUA_INCDIR)/lua.h)
+endif
 ifeq ($(LUA),luajit)
 LUA_PC := luajit
 else
@@ -14,6 +18,9 @@ LUA_PC := lua$(LUA)
 endif
 LUA_CFLAGS := $(shell pkg-config --cflags $(LUA_PC) 2>/dev/null || pkg-config --cflags lua-$(LUA) 2>/dev/null)
 LUA_LIBS   := $(shell pkg-config --libs $(LUA_PC) 2>/dev/null || pkg-config --libs lua-$(LUA) 2>/dev/null)
+ifdef LUA_INCDIR
+LUA_CFLAGS := -I$(LUA_INCDIR)
+endif
 LUA_BIN    := $(if $(filter luajit,$(LUA)),luajit,lua$(LUA))
 EDIT       := $(shell pkg-config --exists libedit 2>/dev/null && echo yes)
 

@@ -10,7 +10,7 @@ description = {
 dependencies = { "lua >= 5.1, < 5.5" }
 build = {
   type = "make",
-  build_variables = { CFLAGS = "$(CFLAGS)", LUA_CFLAGS = "-I$(LUA_INCDIR)", O = "build/rock" },
+  build_variables = { CFLAGS = "$(CFLAGS)", LUA_INCDIR = "$(LUA_INCDIR)", O = "build/rock" },
   build_target = "rock",
   install_target = "rock-install",
   install_variables = { LIBDIR = "$(LIBDIR)", O = "build/rock" },
