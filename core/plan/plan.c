@@ -520,7 +520,7 @@ static moon_status split_prologue(planner *pl) {
     }
     if (pass == 0) p->nprologue = n;
   }
-  memcpy(p->launches, sorted, (size_t)n * sizeof *sorted);
+  if (n) memcpy(p->launches, sorted, (size_t)n * sizeof *sorted); /* a program may only pass its inputs on */
   moon__free(p->runtime, sorted);
   return MOON_OK;
 }
