@@ -132,6 +132,12 @@ static moon_status prepare(moon_context *ctx, const moon_op *op, moon_value **in
   return n > 1 && (op->kind == MOON_ELEMENTWISE || (op->flags & MOON_OPF_BROADCAST)) ? broadcast(ctx, op, in, n) : MOON_OK;
 }
 
+bool moon__trace_is_open(const moon_context *ctx, uint64_t trace) {
+  bool open = trace == 0;
+  for (int k = 0; !open && k < ctx->ntraces; k++) open = ctx->traces[k].id == trace;
+  return open;
+}
+
 static moon_status check_inputs(moon_context *ctx, const moon_node_spec *spec) {
   const moon_op *op = spec->op;
   if (spec->ninputs < op->min_inputs || (op->max_inputs >= 0 && spec->ninputs > op->max_inputs) || spec->ninputs > MOON_MAX_INPUTS)
@@ -139,9 +145,7 @@ static moon_status check_inputs(moon_context *ctx, const moon_node_spec *spec) {
                       op->max_inputs < 0 ? " or more" : op->max_inputs > op->min_inputs ? " or more optional" : "",
                       op->input_names ? op->input_names : "", spec->ninputs);
   for (int i = 0; i < spec->ninputs; i++) {
-    uint64_t trace = spec->inputs[i]->node->trace;
-    bool open = trace == 0 || spec->raw || ctx->compile_depth > 0;
-    for (int k = 0; !open && k < ctx->ntraces; k++) open = ctx->traces[k].id == trace;
+    bool open = spec->raw || ctx->compile_depth > 0 || moon__trace_is_open(ctx, spec->inputs[i]->node->trace);
     if (!open)
       return moon__fail(ctx, MOON_ESTATE,
                         "%s: input %d is a symbol of a trace that has ended; return it from the traced function, or keep numbers "

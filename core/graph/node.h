@@ -57,6 +57,8 @@ moon_value *moon__node_build(moon_context *ctx, const moon_node_spec *spec);
 /* The everyday form of the above. */
 moon_value *moon__apply(moon_context *ctx, moon_op_id op, const void *attrs, int ninputs, moon_value *const *inputs);
 
+/* May nodes made now use a node of that trace? True for 0, outside of all. */
+bool moon__trace_is_open(const moon_context *ctx, uint64_t trace);
 static inline moon_value *moon__output(moon_value *v, int i) { return v ? &v->node->outputs[i] : NULL; }
 static inline const moon_shape *moon__shape_of(const moon_value *v) { return &v->type.shape; }
 const char *moon__node_line(const moon_node *n); /* "" for none */

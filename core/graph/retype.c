@@ -103,6 +103,8 @@ static moon_value *pass_through(const retyping *r, const moon_node *n, moon_valu
   return NULL;
 }
 
+static moon_tensor *constant_of(const moon_node *n) { return n->op->id == MOON_OP_constant ? n->outputs[0].tensor : NULL; }
+
 static moon_status retype_node(retyping *r, moon_node *n) {
   moon_context *ctx = r->ctx;
   _Alignas(16) char attrs[1024];
@@ -117,13 +119,14 @@ static moon_status retype_node(retyping *r, moon_node *n) {
   }
   moon_value *through = pass_through(r, n, in);
   if (through) return replace(r, n->outputs, through);
-  if (n->op->id == MOON_OP_constant || (specialise && n->op->id == MOON_OP_variable)) return MOON_OK;
+  bool usable = specialise || moon__trace_is_open(ctx, n->trace); /* a call may come after the trace that made the graph */
+  if ((usable && n->op->id == MOON_OP_constant) || (specialise && n->op->id == MOON_OP_variable)) return MOON_OK;
   if (n->op->id == MOON_OP_variable) { /* a call reads anew, in its own place of the program order */
     v = moon_variable_value(ctx, n->variable);
     return v ? replace(r, n->outputs, v) : ctx->status;
   }
   bool keep = !changed && !r->bindings.n && n->ngraphs == 0 && !(n->op->flags & (MOON_OPF_RANDOM | MOON_OPF_EFFECT));
-  if (keep && (specialise ? is_known(n) : ctx->eager_depth == 0)) return MOON_OK;
+  if (keep && usable && (specialise ? is_known(n) : ctx->eager_depth == 0)) return MOON_OK;
   if (n->op->attrs_bytes > sizeof attrs || n->ngraphs > 4) return moon__fail_node(ctx, n, MOON_EINTERNAL, "node too large");
   if (n->attrs) memcpy(attrs, n->attrs, n->op->attrs_bytes);
   moon_origin *before = moon__origin_swap(ctx, n->origin);
@@ -133,7 +136,7 @@ static moon_status retype_node(retyping *r, moon_node *n) {
     if (!specialise && (n->op->flags & MOON_OPF_RANDOM)) ((moon_random_attrs *)(void *)attrs)->stream = 0; /* a new draw */
     type = n->outputs[0].type;
     moon_node_spec spec = {.op = n->op, .attrs = attrs, .ninputs = n->ninputs, .inputs = in, .ngraphs = n->ngraphs,
-                           .graphs = graphs, .variable = n->variable, .name = n->name,
+                           .graphs = graphs, .variable = n->variable, .name = n->name, .tensor = constant_of(n),
                            .type = n->op->id == MOON_OP_input && eval_shape(r, &type.shape) ? &type : NULL,
                            .origin = n->origin, .raw = specialise};
     v = moon__node_build(ctx, &spec);
@@ -280,6 +283,40 @@ static moon_status call_inputs(retyping *r, const moon_graph *g, moon_value *con
   return MOON_OK;
 }
 
+/* Marks the nodes of g that its outputs alone reach. */
+static moon_status mark_reached(moon_context *ctx, const moon_graph *g, moon_map *reached) {
+  bool ok = true;
+  for (int i = 0; ok && i < g->noutputs; i++) ok = moon__map_put(reached, g->outputs[i]->node, ctx);
+  for (int i = g->nnodes - 1; ok && i >= 0; i--) {
+    const moon_node *n = g->nodes[i];
+    for (int k = 0; ok && k < n->ninputs && moon__map_has(reached, n); k++) ok = moon__map_put(reached, n->inputs[k]->node, ctx);
+  }
+  return ok ? MOON_OK : moon__fail_memory(ctx);
+}
+
+/* Effects that no output reaches come along with the first one, through a depend node; computed at once they have happened. */
+static moon_status carry_effects(retyping *r, const moon_graph *g, moon_value **outputs) {
+  moon_value *in[MOON_MAX_INPUTS];
+  moon_map reached;
+  int n = 1;
+  if (r->specialise || r->ctx->eager_depth > 0 || g->neffects == 0 || g->noutputs == 0) return MOON_OK;
+  moon__map_init(&reached, r->ctx->runtime);
+  moon_status s = mark_reached(r->ctx, g, &reached);
+  in[0] = outputs[0];
+  for (int i = 0; s == MOON_OK && i < g->neffects; i++) {
+    if (moon__map_has(&reached, g->effects[i]->node)) continue;
+    if (n == MOON_MAX_INPUTS) { /* more than a node takes: one after the other */
+      in[0] = moon__apply(r->ctx, MOON_OP_depend, NULL, n, in);
+      n = 1;
+    }
+    in[n++] = mapped(r, g->effects[i]);
+  }
+  moon__map_free(&reached);
+  if (s == MOON_OK && n > 1) in[0] = moon__apply(r->ctx, MOON_OP_depend, NULL, n, in);
+  outputs[0] = in[0];
+  return s != MOON_OK || in[0] ? s : r->ctx->status;
+}
+
 static moon_status call(retyping *r, const moon_graph *g, moon_value *const *inputs, moon_value **outputs) {
   moon_map needed;
   moon__map_init(&needed, r->ctx->runtime);
@@ -291,7 +328,7 @@ static moon_status call(retyping *r, const moon_graph *g, moon_value *const *inp
   }
   for (int i = 0; s == MOON_OK && i < g->noutputs; i++) outputs[i] = mapped(r, g->outputs[i]);
   moon__map_free(&needed);
-  return s;
+  return s == MOON_OK ? carry_effects(r, g, outputs) : s;
 }
 
 moon_status moon__graph_call_mode(moon_context *ctx, const moon_graph *g, int side, moon_value *const *inputs,
