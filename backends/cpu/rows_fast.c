@@ -28,6 +28,8 @@ static int64_t last_row(const rows_plan *p, int64_t last) {
 
 /* ---- Kernels ---- */
 
+#define ADAM_PIECE 512 /* a whole number of vectors */
+
 static void run_softmax(const moon_call *call, int64_t first, int64_t last) {
   const rows_plan *p = call->state;
   int64_t from = first * p->rows_per_job, to = last_row(p, last);
@@ -80,6 +82,17 @@ static double number_of(const moon_array *a) {
   return x;
 }
 
+/* The same where somebody does not want m or v: those go to a piece of the stack. */
+static void run_adam_in_pieces(const rows_plan *p, const moon_call *call, const moon_adam_numbers *k, int64_t from, int64_t n) {
+  float unused[ADAM_PIECE];
+  for (int64_t at = from, end = from + n; at < end; at += ADAM_PIECE) {
+    int64_t piece = moon__min_i64(end - at, ADAM_PIECE);
+    float *out[3];
+    for (int i = 0; i < 3; i++) out[i] = output(call, i) ? output(call, i) + at : unused;
+    p->set->adam(k, input(call, 0) + at, input(call, 1) + at, input(call, 2) + at, input(call, 3) + at, out[0], out[1], out[2], piece);
+  }
+}
+
 /* (w, g, m, v, lr, t) -> w, m, v; a row is all of them. */
 static void run_adam(const moon_call *call, int64_t first, int64_t last) {
   const rows_plan *p = call->state;
@@ -89,6 +102,10 @@ static void run_adam(const moon_call *call, int64_t first, int64_t last) {
   moon_adam_numbers k = {.keep_1 = (float)(1 - a->beta_1), .keep_2 = (float)(1 - a->beta_2), .epsilon = (float)a->epsilon};
   k.rate = (float)(lr * sqrt(1 - pow(a->beta_2, t)) / (1 - pow(a->beta_1, t)));
   k.decay = (float)(lr * a->weight_decay);
+  if (!output(call, 0) || !output(call, 1) || !output(call, 2)) {
+    run_adam_in_pieces(p, call, &k, from, n);
+    return;
+  }
   p->set->adam(&k, input(call, 0) + from, input(call, 1) + from, input(call, 2) + from, input(call, 3) + from,
                output(call, 0) + from, output(call, 1) + from, output(call, 2) + from, n);
 }

@@ -97,6 +97,29 @@ describe("operands", function()
     assert.same({ 2, 2, 34 - 2 + 2, 8, 30 }, { p[1]:item(), q[1]:item(), r[1]:item(), s[1][4]:item(), t[1]:item() })
   end)
 
+  it("of outputs that nobody uses do not exist", function()
+    local samples, tried = require "spec.support.samples", 0
+    for _, op in ipairs(core.ops()) do
+      local list = samples.of(op)
+      for i, case in ipairs(list) do
+        local label = samples.label(op, i)
+        local tensors = samples.tensors(case, "f32", label)
+        local n = 0
+        local whole = samples.run(samples.trace(tensors, function(xs)
+          local outputs = samples.call(op, case, xs)
+          n = #outputs
+          return outputs
+        end), tensors)
+        for k = 1, n > 1 and n or 0 do
+          local one = samples.run(samples.trace(tensors, function(xs) return { samples.call(op, case, xs)[k] } end), tensors)
+          assert.equal(graphs.bytes { whole[k] }, graphs.bytes { one[1] }, label .. " output " .. k)
+          tried = tried + 1
+        end
+      end
+    end
+    assert.is_true(tried > 40, tried)
+  end)
+
   it("go in place only when nobody needs the old numbers", function()
     local x = core.placeholder("x", "f32", { 1000 })
     local h = x:cumsum(1)
