@@ -15,9 +15,9 @@ typedef struct moon_rule_text {
 moon_rule_text moon__rule_text(const moon_context *ctx, const moon_shape *shape);
 moon_rule_text moon__rule_dim_text(const moon_context *ctx, moon_dim d);
 
-/* Axis as a message shows it. */
+/* Axis or position as a message shows it. */
 static inline long long moon__rule_axis_shown(const moon_context *ctx, int64_t axis) {
-  return (long long)(axis < 0 ? axis : axis + ctx->index_base);
+  return (long long)(axis < 0 || axis == INT64_MAX ? axis : axis + ctx->index_base);
 }
 /* Resolves a negative axis of shape x in place. Fails: MOON_EAXIS. */
 moon_status moon__rule_axis(moon_context *ctx, const char *who, int64_t *axis, const moon_shape *x);

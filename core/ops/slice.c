@@ -36,7 +36,7 @@ static moon_status check_axis(moon_context *ctx, const char *who, int axis, moon
     return moon__fail(ctx, MOON_EINDEX, "%s: first on axis %d must be 0 or more, got %lld", who, shown, (long long)first);
   if (inside(n, first, size, step)) return MOON_OK;
   return moon__fail(ctx, MOON_EINDEX, "%s: axis %d has %lld positions; %lld from position %lld by step %lld do not fit", who, shown,
-                    (long long)n, (long long)size, (long long)(first + ctx->index_base), (long long)step);
+                    (long long)n, (long long)size, moon__rule_axis_shown(ctx, first), (long long)step);
 }
 
 static moon_status check_cut(moon_context *ctx, const char *who, const moon_shape *x, moon_shape *first, const moon_shape *size,
