@@ -28,8 +28,10 @@ WARN   := -Wall -Wextra -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-prot
 OPT    ?= -O2 -DNDEBUG
 CFLAGS ?=
 ALL_CFLAGS = -std=gnu11 $(OPT) $(WARN) -fPIC -fvisibility=hidden -fno-math-errno -pthread -Icore -I$(O) -Ibackends/cpu $(CFLAGS)
+# Nothing is thrown through core or backends, so they carry no unwind tables; lua/bind keeps them: LuaJIT's errors pass through it.
+CORE_CFLAGS := -fno-asynchronous-unwind-tables -fno-unwind-tables -ffunction-sections
 LIBS   := -lm -ldl -pthread
-ALL_LDFLAGS = -Wl,-z,nodelete $(LDFLAGS)
+ALL_LDFLAGS = -Wl,-z,nodelete -Wl,--gc-sections $(LDFLAGS)
 
 # Kernels compiled once per instruction set; other machines than x86-64 have the baseline only.
 ISA_baseline := -O3 -fno-trapping-math
@@ -90,7 +92,7 @@ $(FOR_LUA)/obj/%.o: %.c $(O)/gen/stamp
 $(O)/obj/%.o: %.c $(O)/gen/stamp
 	@mkdir -p $(@D)
 	$(SAY) CC $@
-	$(Q)$(CC) $(ALL_CFLAGS) -MMD -c $< -o $@
+	$(Q)$(CC) $(ALL_CFLAGS) $(CORE_CFLAGS) -MMD -c $< -o $@
 
 $(O)/libmoonlet.a: $(CORE_OBJ)
 	@rm -f $@
