@@ -219,6 +219,8 @@ MOON_API moon_value *moon_constant(moon_context *ctx, moon_tensor *t);          
 MOON_API moon_value *moon_scalar(moon_context *ctx, moon_dtype dtype, double x);              /* rank 0 */
 MOON_API moon_value *moon_variable_value(moon_context *ctx, moon_variable *v);                /* reads v */
 MOON_API moon_value *moon_assign(moon_context *ctx, moon_variable *v, moon_value *x);         /* an effect; gives x */
+/* The same in training alone: programs of inference leave v, and what it gives is v as it was. */
+MOON_API moon_value *moon_assign_training(moon_context *ctx, moon_variable *v, moon_value *x);
 /* Applies the op called name. inputs [ninputs]; attrs is text in the form of the graph text ("stride=[2,2] groups=1"), NULL or
 ** "" for defaults. Inputs are promoted and broadcast as the op says. Gives output 0; others by moon_value_output. */
 MOON_API moon_value *moon_apply(moon_context *ctx, const char *name, const char *attrs, int ninputs, moon_value *const *inputs);

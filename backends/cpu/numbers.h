@@ -80,6 +80,7 @@ MOON_INTEGER_NUMBERS(i64, int64_t)
     if (b == 0) return a / b;                                                                         \
     T r = fmod##F(a, b), q = (a - r) / b;                                                             \
     if (r != 0 && (r < 0) != (b < 0)) q -= 1;                                                         \
+    if (q == 0) return copysign##F(0, a / b);                                                         \
     T whole = floor##F(q);                                                                            \
     return q - whole > (T)0.5 ? whole + 1 : whole;                                                    \
   }                                                                                                   \

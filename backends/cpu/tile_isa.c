@@ -71,6 +71,7 @@ MOON_INLINE float divide_down(float a, float b) {
   if (b == 0) return a / b;
   float r = fmodf(a, b), q = (a - r) / b;
   if (r != 0 && (r < 0) != (b < 0)) q -= 1;
+  if (q == 0) return copysignf(0, a / b);
   float whole = floorf(q);
   return q - whole > 0.5f ? whole + 1 : whole;
 }

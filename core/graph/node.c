@@ -408,6 +408,12 @@ moon_value *moon_assign(moon_context *ctx, moon_variable *variable, moon_value *
   return moon__node_build(ctx, &spec);
 }
 
+moon_value *moon_assign_training(moon_context *ctx, moon_variable *variable, moon_value *x) {
+  if (!variable || !x || check_assign(ctx, variable, &x->type) != MOON_OK) return NULL;
+  moon_value *sides[] = {moon__cast(ctx, x, moon_variable_type(variable).dtype), moon_variable_value(ctx, variable)};
+  return moon_assign(ctx, variable, sides[0] && sides[1] ? moon__apply(ctx, MOON_OP_mode, NULL, 2, sides) : NULL);
+}
+
 moon_value *moon_apply(moon_context *ctx, const char *name, const char *attrs_text, int ninputs, moon_value *const *inputs) {
   const moon_op *op = name ? moon__op_find(name) : NULL;
   _Alignas(16) char attrs[1024];

@@ -202,6 +202,12 @@ static moon_status mark_needed(retyping *r, const moon_graph *g, moon_map *neede
   return ok ? MOON_OK : moon__fail_memory(r->ctx);
 }
 
+/* Does the assign leave its variable as it is? The one side of a mode node does. */
+static bool changes_nothing(const moon_node *assign) {
+  const moon_node *x = assign->inputs[0]->node;
+  return x->op->id == MOON_OP_variable && x->variable == assign->variable;
+}
+
 /* The assigns that count: needed, and the last of their variable. effects [g->nnodes] has room for all. */
 static moon_status list_effects(retyping *r, const moon_graph *g, const moon_map *needed, moon_value **effects, int *n) {
   moon_map last;
@@ -212,7 +218,8 @@ static moon_status list_effects(retyping *r, const moon_graph *g, const moon_map
     if (a->op->id != MOON_OP_assign || !moon__map_has(needed, a) || moon__map_has(&last, a->variable)) continue;
     if (!moon__map_put(&last, a->variable, a)) s = moon__fail_memory(r->ctx);
     moon_value *made = moon__map_get(&r->map, a);
-    effects[(*n)++] = made ? made : &a->outputs[0];
+    if (!made) made = &a->outputs[0];
+    if (!changes_nothing(made->node)) effects[(*n)++] = made;
   }
   moon__map_free(&last);
   for (int i = 0, k = *n - 1; i < k; i++, k--) { /* found backwards */

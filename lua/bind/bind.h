@@ -52,6 +52,7 @@ typedef struct moon_bind {
   const void *metatable[MOON_LUA_KINDS];
   int metatable_ref[MOON_LUA_KINDS];
   bool origin_on;                          /* the context's origin is not empty */
+  enum { MOON_LUA_BOTH, MOON_LUA_INFER, MOON_LUA_TRAIN } side; /* what layers being called build: see trace.c */
   int bodies;                              /* functions of control flow being traced */
   int inside;                              /* the same, without those that a script opened by hand: nothing may be assigned there */
   size_t debt_bytes;                       /* made since the collector was last told */

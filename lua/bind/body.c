@@ -216,7 +216,7 @@ static bool is_open(lua_State *L, moon_bind *b, int idx) {
 
 bool moon__lua_must_trace(lua_State *L, moon_bind *b, int idx) {
   bool open = false;
-  if (moon__lua_in_trace(b) && b->ctx->eager_depth == 0) return true;
+  if (moon__lua_is_building(b)) return true;
   if (lua_type(L, idx) != LUA_TTABLE) return is_open(L, b, idx);
   for (int i = 1; i <= (int)moon__lua_rawlen(L, idx) && !open; i++) {
     lua_rawgeti(L, idx, i);

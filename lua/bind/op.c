@@ -169,9 +169,26 @@ static void check_required(lua_State *L, const op_call *c) {
   }
 }
 
+/* Is the table at idx empty, and not what an attribute there would take: a list of sizes, axes or numbers? */
+static bool is_empty_options(lua_State *L, const op_call *c, int first, int idx) {
+  int at = first;
+  if (lua_type(L, idx) != LUA_TTABLE) return false;
+  lua_pushnil(L);
+  if (lua_next(L, idx)) {
+    lua_pop(L, 2);
+    return false;
+  }
+  for (int row = 0; row < c->op->nattrs; row++) {
+    moon_attr_kind kind = c->op->attrs[row].kind;
+    bool list = kind == MOON_ATTR_SHAPE || kind == MOON_ATTR_INTS || kind == MOON_ATTR_AXES;
+    if (!c->op->attrs[row].hidden && at++ == idx) return !list;
+  }
+  return true;
+}
+
 static void read_attrs(lua_State *L, moon_bind *b, op_call *c, int nargs) {
   int first = c->list_idx ? 2 : c->npositional + 1;
-  bool options = nargs >= first && moon__lua_is_options(L, nargs);
+  bool options = nargs >= first && (moon__lua_is_options(L, nargs) || is_empty_options(L, c, first, nargs));
   if (c->op->attrs_bytes > sizeof c->attrs || c->op->nattrs > 64) moon__lua_fail(L, "%s: too many attributes", c->op->name);
   moon__attrs_default(c->op, c->attrs);
   read_positional(L, b, c, first, options ? nargs - 1 : nargs);

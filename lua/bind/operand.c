@@ -11,6 +11,7 @@
 #include "tensor_table.h"
 
 bool moon__lua_in_trace(const moon_bind *b) { return b->ctx->ntraces > 0 || b->bodies > 0; }
+bool moon__lua_is_building(const moon_bind *b) { return moon__lua_in_trace(b) && b->ctx->eager_depth == 0; }
 bool moon__lua_freezes(const moon_bind *b) { return b->ctx->eager_depth == 0; }
 
 static bool read_object(lua_State *L, const moon_bind *b, int idx, moon_operand *o) {

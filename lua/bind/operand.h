@@ -35,6 +35,8 @@ moon_value *moon__lua_value(moon_bind *b, const moon_operand *o, bool frozen);
 bool moon__lua_is_symbolic(const moon_bind *b, const moon_operand *o);
 /* Is a function being traced, so that variables and random ops are symbolic? */
 bool moon__lua_in_trace(const moon_bind *b);
+/* The same, but nothing is computed meanwhile: values have no numbers. */
+bool moon__lua_is_building(const moon_bind *b);
 /* Tensors that mix with symbols are frozen, but not in eager mode. */
 bool moon__lua_freezes(const moon_bind *b);
 /* n rows of the table at idx as operands, all of them symbolic or turned into values; see control.c and graph.c. Returns the values

@@ -5,7 +5,9 @@
 #include "tensor.h"
 
 #include "args.h"
+#include "operand.h"
 #include "tensor_table.h"
+#include "variable.h"
 
 void moon__lua_push_tensor(lua_State *L, moon_bind *b, int block_idx, moon_tensor *t, size_t bytes) {
   if (!t) moon__lua_raise(L, b);
@@ -14,6 +16,14 @@ void moon__lua_push_tensor(lua_State *L, moon_bind *b, int block_idx, moon_tenso
 }
 
 moon_tensor *moon__lua_numbers(lua_State *L, moon_bind *b, int idx, const char *who) {
+  if (moon__lua_is_building(b) && moon__lua_kind(L, b, idx) == MOON_LUA_VARIABLE)
+    moon__lua_fail(L, "%s: variable '%s' has no numbers while a function is traced, they come with each run: use it in ops, return "
+                   "it, read it outside of the function, or switch ml.eager on", who,
+                   moon_variable_name(moon__lua_check(L, b, idx, MOON_LUA_VARIABLE, who, "argument 1")));
+  return moon__lua_numbers_now(L, b, idx, who);
+}
+
+moon_tensor *moon__lua_numbers_now(lua_State *L, moon_bind *b, int idx, const char *who) {
   moon_lua_kind kind = moon__lua_kind(L, b, idx);
   moon_tensor *t = NULL;
   idx = moon__lua_absindex(L, idx);
@@ -163,15 +173,12 @@ static int iterate(lua_State *L) {
 int moon__lua_iter(lua_State *L) {
   moon_bind *b = moon__lua_bind(L);
   int ndim;
+  if (moon__lua_kind(L, b, 1) == MOON_LUA_VARIABLE) moon__lua_read(L, b);
   if (moon__lua_kind(L, b, 1) == MOON_LUA_SYMBOL) {
     const moon_value *v = moon__lua_check(L, b, 1, MOON_LUA_SYMBOL, "iter", "argument 1");
     ndim = v->type.shape.ndim;
     if (ndim > 0 && v->type.shape.dim[0] < 0) return moon__lua_fail(L, "iter: the first size is not known yet");
   } else {
-    if (moon__lua_kind(L, b, 1) == MOON_LUA_VARIABLE) {
-      moon__lua_numbers(L, b, 1, "iter");
-      lua_replace(L, 1);
-    }
     ndim = moon_tensor_ndim(self(L, b, "iter"));
   }
   if (ndim == 0) return moon__lua_fail(L, "iter: a tensor of rank 0 has no rows");

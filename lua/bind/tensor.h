@@ -3,8 +3,10 @@
 #define MOON_LUA_TENSOR_H
 #include "bind.h"
 
-/* Pushes a Tensor with the numbers of the Tensor, Symbol (which has some in eager mode) or Variable at idx, and returns it. */
+/* Pushes a Tensor with the numbers of the Tensor, Symbol (which has some in eager mode) or Variable at idx, and returns it. Raises
+** for a Variable while a function is traced; the second form gives what it holds now even then. */
 moon_tensor *moon__lua_numbers(lua_State *L, moon_bind *b, int idx, const char *who);
+moon_tensor *moon__lua_numbers_now(lua_State *L, moon_bind *b, int idx, const char *who);
 /* Writes the table, tensor, number or boolean at idx into t, which something on the stack keeps alive. */
 void moon__lua_set(lua_State *L, moon_bind *b, moon_tensor *t, int idx, const char *who);
 /* Pushes t, taking over the caller's reference; b->ctx holds the error when t is NULL. block_idx: a block made before. */

@@ -7,6 +7,7 @@
 #include "graph/build.h"
 #include "operand.h"
 #include "tensor.h"
+#include "variable.h"
 
 /* ---- t[i] ---- */
 
@@ -63,10 +64,7 @@ int moon__lua_index_at(lua_State *L) {
   moon_bind *b = moon__lua_bind(L);
   switch (moon__lua_kind(L, b, 1)) {
     case MOON_LUA_SYMBOL: return symbol_at(L, b);
-    case MOON_LUA_VARIABLE:
-      moon__lua_numbers(L, b, 1, "[]");
-      lua_replace(L, 1);
-      return tensor_at(L, b);
+    case MOON_LUA_VARIABLE: moon__lua_read(L, b); return moon__lua_index_at(L);
     default: return tensor_at(L, b);
   }
 }

@@ -1,5 +1,6 @@
 /*
-** trace.c: tracing as a script sees it: begin and end, the effects assigned in between, eager mode, and the path of layers.
+** trace.c: tracing as a script sees it: begin and end, the effects assigned in between, eager mode, training or inference, and the
+** path of layers.
 ** Effects of open traces are Lua tables in a list in the registry, one for each depth, so that a collector sees them.
 */
 #include "trace.h"
@@ -93,6 +94,22 @@ static int is_eager(lua_State *L) {
   return 1;
 }
 
+/* core.training() -> true, false, or nil: both, to be chosen when the graph is compiled. */
+static int training(lua_State *L) {
+  const moon_bind *b = moon__lua_bind(L);
+  if (b->side == MOON_LUA_BOTH) lua_pushnil(L);
+  else lua_pushboolean(L, b->side == MOON_LUA_TRAIN);
+  return 1;
+}
+
+/* core.training_set(true | false | nil) */
+static int training_set(lua_State *L) {
+  moon_bind *b = moon__lua_bind(L);
+  if (lua_isnoneornil(L, 1)) b->side = MOON_LUA_BOTH;
+  else b->side = moon__lua_flag(L, b, 1, "training_set", "argument 1") ? MOON_LUA_TRAIN : MOON_LUA_INFER;
+  return 0;
+}
+
 static int path_push(lua_State *L) {
   moon_bind *b = moon__lua_bind(L);
   const char *name = moon__lua_str(L, b, 1, "path_push", "name");
@@ -109,5 +126,6 @@ static int path_pop(lua_State *L) {
 const luaL_Reg moon__lua_trace_functions[] = {{"trace_begin", trace_begin},     {"trace_end", trace_end},
                                               {"trace_effects", trace_effects}, {"trace_depth", trace_depth},
                                               {"eager_push", eager_push},       {"eager_pop", eager_pop},
-                                              {"is_eager", is_eager},           {"path_push", path_push},
+                                              {"is_eager", is_eager},           {"training", training},
+                                              {"training_set", training_set},   {"path_push", path_push},
                                               {"path_pop", path_pop},           {NULL, NULL}};

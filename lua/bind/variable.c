@@ -1,6 +1,7 @@
 /*
 ** variable.c: the Variable object. Used in an op it is read; assign writes at once on concrete numbers outside traces, else it
-** builds the effect, which the innermost trace records (trace.c).
+** builds the effect, which the innermost trace records (trace.c). Invariant: while a function is traced its numbers are not to be
+** had: they would be those of the trace in every run.
 */
 #include "variable.h"
 
@@ -28,7 +29,7 @@ static int make_variable(lua_State *L) {
     moon__lua_tensor_from_table(L, b, 1, MOON_DTYPE_COUNT, "variable");
     lua_replace(L, 1);
   }
-  t = moon__lua_numbers(L, b, 1, "variable");
+  t = moon__lua_numbers_now(L, b, 1, "variable");
   moon__lua_block(L);
   moon__lua_no_origin(b);
   v = moon_variable_new(b->ctx, name, t, trainable);
@@ -40,10 +41,17 @@ static int make_variable(lua_State *L) {
 
 /* ---- reading and writing ---- */
 
+void moon__lua_read(lua_State *L, moon_bind *b) {
+  if (moon__lua_in_trace(b)) moon__lua_want_symbol(L, b, 1, "read", "argument 1");
+  else moon__lua_numbers(L, b, 1, "read");
+  lua_replace(L, 1);
+}
+
 static int read(lua_State *L) {
   moon_bind *b = moon__lua_bind(L);
   self(L, b, "read");
-  moon__lua_numbers(L, b, 1, "read");
+  lua_settop(L, 1);
+  moon__lua_read(L, b);
   return 1;
 }
 
@@ -56,19 +64,26 @@ static const moon_tensor *numbers_given(lua_State *L, moon_bind *b, const char *
   return moon__lua_numbers(L, b, 2, who);
 }
 
-static int write(lua_State *L) {
-  moon_bind *b = moon__lua_bind(L);
-  const moon_tensor *t;
-  self(L, b, "write");
-  t = numbers_given(L, b, "write");
+/* v:write(x); x stands at 2. */
+static int write_given(lua_State *L, moon_bind *b, const char *who) {
+  const moon_tensor *t = numbers_given(L, b, who);
   moon__lua_no_origin(b);
-  if (moon_variable_write(b->ctx, self(L, b, "write"), t) != MOON_OK) return moon__lua_raise(L, b);
+  if (moon_variable_write(b->ctx, self(L, b, who), t) != MOON_OK) return moon__lua_raise(L, b);
   lua_settop(L, 1);
   return 1;
 }
 
+static int write(lua_State *L) {
+  moon_bind *b = moon__lua_bind(L);
+  const moon_variable *v = self(L, b, "write");
+  if (moon__lua_is_building(b))
+    return moon__lua_fail(L, "write: variable '%s' would be written once, while the function is traced; assign writes in each run",
+                          moon_variable_name(v));
+  return write_given(L, b, "write");
+}
+
 /* Builds the effect v = x, x at idx; leaves its Symbol on top, which the trace keeps too. */
-static int assign_symbol(lua_State *L, moon_bind *b, int idx) {
+static int assign_symbol(lua_State *L, moon_bind *b, int idx, bool in_training) {
   moon_operand x;
   moon_value *effect;
   moon_variable *v;
@@ -84,28 +99,47 @@ static int assign_symbol(lua_State *L, moon_bind *b, int idx) {
   moon__lua_origin(L, b);
   moon_scope_open(b->ctx);
   effect = moon__lua_value(b, &x, moon__lua_freezes(b));
-  effect = moon_value_retain(effect ? moon_assign(b->ctx, v, effect) : NULL);
+  if (effect) effect = in_training ? moon_assign_training(b->ctx, v, effect) : moon_assign(b->ctx, v, effect);
+  moon_value_retain(effect);
   moon_scope_close(b->ctx);
   moon__lua_fill_symbol(L, b, -1, effect);
   moon__lua_record_effect(L, b);
   return 1;
 }
 
-/* v:assign(x); x stands at 2. */
+/* The table of options at 3: { training = true }. */
+static bool reads_training(lua_State *L, const moon_bind *b) {
+  static const char *const known[] = {"training", NULL};
+  bool training = false;
+  if (lua_isnil(L, 3)) return false;
+  moon__lua_want_table(L, b, 3, "assign", "argument 2");
+  moon__lua_known_keys(L, b, 3, "assign", known, false);
+  if (moon__lua_option(L, 3, "training")) training = moon__lua_flag(L, b, -1, "assign", "training");
+  lua_settop(L, 3);
+  return training;
+}
+
+/* v:assign(x, options); x stands at 2, options or nil at 3. */
 static int assign_given(lua_State *L, moon_bind *b) {
-  moon_lua_kind kind = moon__lua_kind(L, b, 2);
-  if (kind != MOON_LUA_SYMBOL && !moon__lua_in_trace(b)) return write(L);
+  bool traced = moon__lua_kind(L, b, 2) == MOON_LUA_SYMBOL || moon__lua_in_trace(b);
+  bool both = traced && b->side == MOON_LUA_BOTH && b->ctx->eager_depth == 0, in_training = reads_training(L, b);
+  if (in_training && !both && b->side != MOON_LUA_TRAIN) {
+    if (traced) moon__lua_want_symbol(L, b, 1, "assign", "argument 1");
+    else lua_settop(L, 1);
+    return 1;
+  }
+  if (!traced) return write_given(L, b, "assign");
   if (lua_type(L, 2) == LUA_TTABLE) {
     moon__lua_tensor_from_table(L, b, 2, moon_variable_type(self(L, b, "assign")).dtype, "assign");
     lua_replace(L, 2);
   }
-  return assign_symbol(L, b, 2);
+  return assign_symbol(L, b, 2, in_training && both);
 }
 
 static int assign(lua_State *L) {
   moon_bind *b = moon__lua_bind(L);
   self(L, b, "assign");
-  lua_settop(L, 2);
+  lua_settop(L, 3);
   return assign_given(L, b);
 }
 
@@ -113,7 +147,7 @@ static int assign(lua_State *L) {
 static int assign_op(lua_State *L, moon_op_id op, const char *who) {
   moon_bind *b = moon__lua_bind(L);
   self(L, b, who);
-  lua_settop(L, 2);
+  lua_settop(L, 3);
   lua_pushvalue(L, lua_upvalueindex(1));
   moon__lua_push_op(L, -1, moon__ops[op]);
   lua_remove(L, -2);
@@ -182,6 +216,13 @@ static int to_text(lua_State *L) {
   const moon_object *o = lua_touserdata(L, 1);
   if (moon__lua_kind(L, b, 1) == MOON_LUA_VARIABLE && !o->ptr) {
     lua_pushliteral(L, "Variable (released)");
+    return 1;
+  }
+  if (moon__lua_is_building(b)) {
+    moon_type type = moon_variable_type(self(L, b, "tostring"));
+    char shape[96];
+    lua_pushfstring(L, "Variable '%s' %s %s", moon_variable_name(o->ptr), moon_dtype_name(type.dtype),
+                    moon_shape_text(b->runtime, &type.shape, shape, sizeof shape));
     return 1;
   }
   lua_pushfstring(L, "Variable '%s'", moon_variable_name(self(L, b, "tostring")));

@@ -153,26 +153,38 @@ function ml.randn(shape, dtype)
   return core.normal({ shape = shape_of("ml.randn", shape), dtype = dtype_of("ml.randn", dtype) })
 end
 
+-- Draws of (shape, a, b, dtype), (shape, dtype) or (shape, options); names are those of a and b.
+local function draw(op, names, shape, a, b, dtype)
+  local given = {}
+  if type(a) == "table" then
+    for key, value in pairs(a) do given[key] = value end
+  elseif type(a) == "string" then
+    given.dtype = a
+  else
+    given[names[1]], given[names[2]], given.dtype = a, b, dtype
+  end
+  given.shape, given.dtype = shape_of("ml." .. op, shape), dtype_of("ml." .. op, given.dtype)
+  return core[op](given)
+end
+
 --- Numbers of a normal distribution.
 -- @tparam table shape
--- @tparam[opt=0] number mean
+-- @tparam[opt=0] number mean or a table of `mean`, `std` and `dtype`
 -- @tparam[opt=1] number std
 -- @tparam[opt="f32"] string dtype
 -- @treturn Tensor
 function ml.normal(shape, mean, std, dtype)
-  shape, dtype = shape_of("ml.normal", shape), dtype_of("ml.normal", dtype)
-  return core.normal({ shape = shape, mean = mean or 0, std = std or 1, dtype = dtype })
+  return draw("normal", { "mean", "std" }, shape, mean, std, dtype)
 end
 
 --- Numbers drawn evenly from [lo, hi).
 -- @tparam table shape
--- @tparam[opt=0] number lo
+-- @tparam[opt=0] number lo or a table of `lo`, `hi` and `dtype`
 -- @tparam[opt=1] number hi
 -- @tparam[opt="f32"] string dtype
 -- @treturn Tensor
 function ml.uniform(shape, lo, hi, dtype)
-  shape, dtype = shape_of("ml.uniform", shape), dtype_of("ml.uniform", dtype)
-  return core.uniform({ shape = shape, lo = lo or 0, hi = hi or 1, dtype = dtype })
+  return draw("uniform", { "lo", "hi" }, shape, lo, hi, dtype)
 end
 
 --- `uniform` from 0 to 1.
@@ -203,11 +215,10 @@ local VARIABLE_ROWS = { { "name", "name" }, { "trainable", "boolean", default = 
 local variables_made = 0
 
 local function initial_tensor(value, dtype)
+  if core.kind(value) == "variable" then value = value:read() end
   local kind = core.kind(value)
   if kind == "symbol" then
     value = require("moonlet.random").evaluate(value)
-  elseif kind == "variable" then
-    value = value:read()
   elseif kind ~= "tensor" then
     value = core.tensor(value, dtype)
   end

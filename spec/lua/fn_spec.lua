@@ -3,6 +3,74 @@ local ml = require "moonlet"
 local testing = require "moonlet.testing"
 
 describe("ml.fn", function()
+  it("reads a variable anew in each run", function()
+    local w = ml.variable({ 1, 2, 3 }, { name = "w" })
+    local shown
+    local f = ml.fn(function()
+      shown = tostring(w)
+      local before, row = w:read(), w[2]
+      w:assign(w * 10)
+      local sum = w:slice(1, 1, 1):sum()
+      for _, x in w:iter() do sum = sum + x end
+      return before, row, w:read(), sum
+    end)
+    for k = 0, 1 do
+      local before, row, after, sum = f()
+      testing.equal(before, ml.tensor { 1, 2, 3 } * 10 ^ k)
+      testing.equal(row, 2 * 10 ^ k)
+      testing.equal(after, ml.tensor { 10, 20, 30 } * 10 ^ k)
+      testing.equal(sum, 70 * 10 ^ k)
+    end
+    assert.equal("Variable 'w' f32 (3)", shown)
+    ml.eager(true)
+    local ok, before = pcall(f)
+    ml.eager(false)
+    assert.is_true(ok, before)
+    testing.equal(before, { 100, 200, 300 })
+    assert.truthy(shown:find("100  200  300", 1, true))
+  end)
+
+  it("refuses to take numbers out of a variable, or write it, while it traces", function()
+    local w = ml.variable({ 1, 2 }, { name = "w" })
+    for name, f in pairs({
+      item = function() return w:slice(1, 1, 1) * 0 + w:item() end, totable = function() w:totable() end,
+      tensor = function() return ml.tensor(w) end, copy_from = function() ml.zeros({ 2 }):copy_from(w) end,
+    }) do
+      assert.error_matches(function() ml.fn(f)() end, name .. ": variable 'w' has no numbers while a function is traced")
+    end
+    assert.error_matches(function() ml.fn(function() w:write { 3, 4 } end)() end, "write: variable 'w' would be written once")
+    testing.equal(w, { 1, 2 })
+    local made = ml.fn(function() return ml.variable(w, { name = "copy" }) + 0 end)
+    testing.equal(made(), { 1, 2 })
+    w:write { 5, 6 }
+    testing.equal(made(), { 1, 2 })
+  end)
+
+  it("assigns in training only where that is asked for", function()
+    local n = ml.variable(0)
+    local function count(x)
+      n:assign_add(x, { training = true })
+      return n:read()
+    end
+    testing.equal(ml.fn(count)(1), 0)
+    testing.equal(ml.fn(count, { training = true })(1), 1)
+    testing.equal(count(1), 1)
+    testing.equal(n:assign(4, { training = false }), 4)
+    assert.error_matches(function() n:assign(1, { train = true }) end, "unknown key 'train'; known: training")
+    local Counter = ml.nn.module("Counter", function(self)
+      self.n = self:add_weight("n", {}, { initializer = "zeros", trainable = false })
+    end)
+    function Counter:call(x)
+      self.n:assign(self.n + 1, { training = true })
+      return x * 2
+    end
+    local net = Counter {}
+    local f = ml.fn(function(x) return net(x), net(x, { training = true }) end)
+    f(ml.ones { 2, 3 })
+    f(ml.ones { 2, 3 })
+    testing.equal(net.n, 2)
+  end)
+
   it("traces once for each signature of shapes and dtypes", function()
     local runs = 0
     local f = ml.fn(function(x)

@@ -5,7 +5,7 @@ local known = require("spec.support.numpy_values")
 local samples = require("spec.support.samples")
 
 -- Where either zero is right: the larger of the two; what NumPy computes by another formula.
-local any_zero = { maximum = true, minimum = true, sign = true, log_sigmoid = true, floor_divide = true }
+local any_zero = { maximum = true, minimum = true, sign = true, log_sigmoid = true }
 
 local elementwise = {}
 for _, op in ipairs(core.ops()) do elementwise[op.name] = op.kind == "elementwise" end

@@ -1,6 +1,5 @@
 --- Batch normalization.
--- Here: `nn.BatchNormalization`. Invariant: moving statistics change only in training; a graph that holds both modes reads them
--- as they were before the step.
+-- Here: `nn.BatchNormalization`. Invariant: moving statistics change only in training.
 -- @classmod moonlet.nn.batch_normalization
 
 local Layer = require "moonlet.nn.layer"
@@ -67,17 +66,15 @@ local function infer(self, x, axis)
   return core.batch_norm_infer(x, gamma, beta, self.moving_mean, self.moving_variance, { axis = axis, epsilon = self.epsilon })
 end
 
--- The assigned value keeps the old one in inference, so that later reads of a graph with both modes are right in each.
-local function move(self, x, variable, batch)
-  local following = variable * self.momentum + core.stop_gradient(batch) * (1 - self.momentum)
-  if mode.of(x) == nil then following = core.mode(following, variable) end
-  return variable:assign(following)
+-- In a graph that holds both modes the statistics move in training only.
+local function move(self, variable, batch)
+  return variable:assign(variable * self.momentum + core.stop_gradient(batch) * (1 - self.momentum), { training = true })
 end
 
 local function train(self, x, axis)
   local gamma, beta = affine(self)
   local y, mean, variance = core.batch_norm_train(x, gamma, beta, { axis = axis, epsilon = self.epsilon })
-  local effects = { move(self, x, self.moving_mean, mean), move(self, x, self.moving_variance, variance) }
+  local effects = { move(self, self.moving_mean, mean), move(self, self.moving_variance, variance) }
   if core.kind(y) ~= "symbol" or core.is_eager() then return y end
   return core.depend(y, effects)
 end
@@ -89,13 +86,8 @@ function BatchNormalization:call(x)
   if shape[axis] ~= self.depth then
     self:fail("was built for %d channels on axis %d, got shape %s", self.depth, self.axis, util.shape_text(shape))
   end
-  -- A layer that does not train keeps its statistics, as in Keras. The side of inference is built first: it reads the variables
-  -- before they are assigned.
-  local training = mode.of(x)
-  if not self.trainable or training == false then return infer(self, x, axis) end
-  if training == true then return train(self, x, axis) end
-  local fixed = infer(self, x, axis)
-  return core.mode(train(self, x, axis), fixed)
+  if not self.trainable then return infer(self, x, axis) end -- it keeps its statistics, as in Keras
+  return mode.choose(x, function() return train(self, x, axis) end, function() return infer(self, x, axis) end)
 end
 
 return BatchNormalization
