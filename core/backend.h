@@ -66,6 +66,12 @@ typedef struct moon_choice {
                       ** element j of input i alone, and everything is loaded before anything is stored */
 } moon_choice;
 
+/* What a device can do at most, measured: multiply-adds count two; copies count bytes read and written. */
+typedef struct moon_limits {
+  double gflops, read_gbps, copy_gbps;
+  int threads;
+} moon_limits;
+
 typedef struct moon_backend {
   const char *name;
   /* Adds this backend's devices to the runtime; called once, when a runtime is made (cpu) or when first asked. */
@@ -85,6 +91,7 @@ typedef struct moon_backend {
   moon_status (*select_loop)(moon_context *ctx, moon_device *device, const moon_loop *loop, moon_choice *choice);
   /* Runs jobs [first, last) of a phase; threads false: on the calling thread. */
   void (*run)(moon_device *device, moon_kernel_fn kernel, const moon_call *call, int64_t first, int64_t last, bool threads);
+  moon_status (*limits)(moon_context *ctx, moon_device *device, moon_limits *limits); /* NULL: not known */
 } moon_backend;
 
 struct moon_device {

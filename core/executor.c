@@ -11,6 +11,7 @@
 #include "base/alloc.h"
 #include "base/shape.h"
 #include "ops/attrs.h"
+#include "profile.h"
 #include "program.h"
 #include "tensor/variable.h"
 
@@ -361,6 +362,8 @@ moon_status moon__run_advance(moon_context *ctx, moon_run *run, double deadline,
     const moon_launch *l = &p->launches[run->launch];
     bool complete = false;
     moon_status s = MOON_OK;
+    moon_profile_mark began = {0};
+    if (ctx->profiling) began = moon__profile_mark(ctx);
     if (l->child[0]) {
       s = moon__control_advance(ctx, run, l, deadline, &complete);
     } else {
@@ -368,6 +371,7 @@ moon_status moon__run_advance(moon_context *ctx, moon_run *run, double deadline,
       complete = run->phase >= l->choice.nphases;
       if (complete) s = check_fault(ctx, run, l);
     }
+    if (ctx->profiling) moon__profile_add(ctx, run->program, run->launch, began, complete);
     if (s != MOON_OK) return s;
     if (complete) {
       run->phase = 0;

@@ -1,11 +1,9 @@
 /*
 ** program.c: from a graph and concrete types to a program: specialise, run the passes, plan; and the cache of the results. Running
-** is the executor's.
+** is the executor's, telling what was made is explain.c's.
 */
 #include "program.h"
 
-#include <stdarg.h>
-#include <stdio.h>
 #include <string.h>
 
 #include "base/alloc.h"
@@ -205,79 +203,4 @@ moon_program_stats moon_program_stats_get(const moon_program *p) {
   moon_program_stats s = {.compile_us = p->compile_us};
   count_launches(p, &s);
   return s;
-}
-
-/* ---- Explaining ---- */
-
-typedef struct writer {
-  char *text; /* NULL: only count */
-  size_t n;
-} writer;
-
-static void put(writer *w, const char *format, ...) __attribute__((format(printf, 2, 3)));
-static void put(writer *w, const char *format, ...) {
-  char line[512];
-  va_list args;
-  va_start(args, format);
-  int n = vsnprintf(line, sizeof line, format, args);
-  va_end(args);
-  size_t length = n < 0 ? 0 : (size_t)n < sizeof line ? (size_t)n : sizeof line - 1;
-  if (w->text) memcpy(w->text + w->n, line, length);
-  w->n += length;
-}
-
-static void put_operand(writer *w, const moon_program *p, const moon_operand *o) {
-  static const char *const kinds[] = {"", "prologue ", "input ", "output ", "constant ", "variable ", "variable' "};
-  if (o->buffer < 0) {
-    put(w, "-");
-    return;
-  }
-  put(w, "%s%s(", kinds[p->buffers[o->buffer].kind], moon_dtype_name(o->dtype));
-  for (int i = 0; i < o->view.ndim; i++) put(w, i ? ", %lld" : "%lld", (long long)o->view.shape[i]);
-  put(w, moon__view_is_dense(&o->view) ? ")" : ") strided");
-}
-
-static void put_loop(writer *w, const moon_node *n) {
-  const moon_graph *body = n->graphs[0];
-  put(w, " [");
-  for (int i = 0, count = 0; i < body->nnodes; i++) {
-    moon_op_id op = body->nodes[i]->op->id;
-    if (op == MOON_OP_input || op == MOON_OP_full) continue;
-    put(w, count++ ? " %s" : "%s", body->nodes[i]->op->name);
-  }
-  put(w, "]");
-}
-
-static void explain(writer *w, const moon_program *p, int depth) {
-  for (int i = 0; i < p->nlaunches; i++) {
-    const moon_launch *l = &p->launches[i];
-    const char *line = moon__node_line(l->node), *path = moon__node_path(l->node);
-    put(w, "%*s%3d %s %s", depth * 2, "", i + 1, i < p->nprologue ? "once" : "run ", l->node->op->name);
-    if (l->node->op->id == MOON_OP_loop) put_loop(w, l->node);
-    put(w, ": %s", l->choice.kernel ? l->choice.kernel : "?");
-    if (l->choice.why) put(w, " (%s)", l->choice.why);
-    for (int k = 0; k < l->nin + l->nout; k++) {
-      put(w, k == l->nin ? " -> " : k ? ", " : " ");
-      put_operand(w, p, &p->operands[l->operands + k]);
-    }
-    if (*path) put(w, " in %s", path);
-    if (*line) put(w, " at %s", line);
-    put(w, "\n");
-    for (int k = 0; k < 2; k++) {
-      if (l->child[k]) explain(w, l->child[k], depth + 1);
-    }
-  }
-}
-
-char *moon_program_explain(moon_context *ctx, const moon_program *p) {
-  writer w = {0};
-  explain(&w, p, 0);
-  w.text = moon__alloc(ctx->runtime, w.n + 1);
-  if (!w.text) {
-    moon__fail_memory(ctx);
-    return NULL;
-  }
-  w.n = 0;
-  explain(&w, p, 0);
-  return w.text;
 }

@@ -148,4 +148,5 @@ const moon_backend moon__cpu_backend = {
     .select = cpu_select,
     .select_loop = moon__cpu_loop_select,
     .run = cpu_run,
+    .limits = moon__cpu_limits,
 };

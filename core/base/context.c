@@ -29,6 +29,7 @@ void moon_context_release(moon_context *ctx) {
   runtime = ctx->runtime;
   release_pending(ctx, 0);
   moon__eager_cache_free(ctx);
+  moon__profile_free(ctx);
   moon__origin_release(runtime, ctx->origin);
   moon__free(runtime, ctx->line);
   moon__free(runtime, ctx->path);

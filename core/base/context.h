@@ -11,6 +11,7 @@
 typedef struct moon_dims moon_dims;   /* table of interned dims, in dim.c */
 typedef struct moon_pool moon_pool;   /* worker threads, in pool.c */
 typedef struct moon_eager_cache moon_eager_cache; /* programs of single nodes, in eager.c */
+typedef struct moon_profile moon_profile; /* what launches cost, in profile.c */
 
 struct moon_runtime {
   _Atomic int refs;
@@ -60,12 +61,16 @@ struct moon_context {
   moon_value **pending;
   int *marks;
   moon_eager_cache *eager_cache;
+  moon_profile *profile; /* of the last profiling, or the one going on; may be NULL */
+  bool profiling;
   int npath_marks, path_mark_capacity;
   size_t *path_marks; /* lengths of path before each push */
 };
 
 /* Frees the programs of single nodes kept for eager mode; in eager.c. */
 void moon__eager_cache_free(moon_context *ctx);
+/* Frees the profile; in profile.c. */
+void moon__profile_free(moon_context *ctx);
 /* Gives the caller a reference to the origin of nodes built now; NULL (with an error) when memory is out. */
 moon_origin *moon__origin_current(moon_context *ctx);
 /* A new origin of these texts; NULL with an error. */

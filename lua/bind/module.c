@@ -17,6 +17,7 @@
 #include "graph.h"
 #include "inspect.h"
 #include "op.h"
+#include "profiler.h"
 #include "program.h"
 #include "symbol.h"
 #include "sys.h"
@@ -80,7 +81,8 @@ static void push_core(lua_State *L) {
   const luaL_Reg *const lists[] = {moon__lua_tensor_functions, moon__lua_symbol_functions,  moon__lua_variable_functions,
                                    moon__lua_dim_functions,    moon__lua_graph_functions,   moon__lua_program_functions,
                                    moon__lua_trace_functions,  moon__lua_control_functions, moon__lua_builder_functions,
-                                   moon__lua_file_functions,   moon__lua_inspect_functions, moon__lua_sys_functions};
+                                   moon__lua_file_functions,   moon__lua_inspect_functions, moon__lua_sys_functions,
+                                   moon__lua_profiler_functions};
   moon_bind *b = push_bind(L);
   int bind_idx = lua_gettop(L);
   open_classes(L, b, bind_idx);

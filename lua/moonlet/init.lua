@@ -369,6 +369,19 @@ ml.devices = core.devices
 -- @function memory
 ml.memory = core.memory
 
+-- ---- Looking at speed ----
+
+--- Runs a function and prints where its time went, by op and by layer; see `moonlet.profile`.
+-- @usage ml.profile(function() model:train_on_batch(x, y) end)
+-- ml.profile(function() model:fit(data) end, { trace = "fit.json" })
+-- @tparam function f
+-- @tparam[opt] table opts `trace`, `print`, `rows`, `limits`
+-- @treturn Profile
+-- @return what f returns
+function ml.profile(f, opts)
+  return require("moonlet.profile").run(f, opts)
+end
+
 -- ---- Files ----
 
 --- Reads a model that `model:save` wrote.

@@ -127,17 +127,31 @@ local function track(set, spec, formals, y_pred, total, values, weights)
   return outputs, names
 end
 
+local function leave_scope(ok, ...)
+  core.path_pop()
+  if not ok then error((...), 0) end
+  return ...
+end
+
+-- What f builds belongs to this part of the step, as what a layer builds belongs to the layer.
+local function scoped(name, f, ...)
+  core.path_push(name)
+  return leave_scope(pcall(f, ...))
+end
+
+local function update(spec, total)
+  local variables = spec.model.trainable_variables
+  if #variables > 0 then spec.compiled.optimizer:apply(core.gradients(total, variables), variables) end
+end
+
 -- spec: { model, compiled, entry, heads, kind, class_weight }; formals: { x, y, w } lists of symbols.
 local function body(spec, formals)
   local training = spec.kind == "train"
   local y_pred = spec.forward(formals.x, training)
   local set = tracker_set(spec.compiled, spec.kind, spec.heads, formals.y, y_pred)
-  local total, values, weights = head_losses(spec, formals, y_pred)
-  if training then
-    local variables = spec.model.trainable_variables
-    if #variables > 0 then spec.compiled.optimizer:apply(core.gradients(total, variables), variables) end
-  end
-  return track(set, spec, formals, y_pred, total, values, weights)
+  local total, values, weights = scoped("loss", head_losses, spec, formals, y_pred)
+  if training then scoped("optimizer", update, spec, total) end
+  return scoped("metrics", track, set, spec, formals, y_pred, total, values, weights)
 end
 
 -- ---- Building ----
