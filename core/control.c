@@ -75,7 +75,7 @@ static moon_status advance_scan(moon_context *ctx, moon_run *run, const moon_lau
     if (s != MOON_OK || !done) return s;
     run->stage = 0;
     run->iteration++;
-    if (deadline > 0 && run->iteration < length && moon__clock_us() >= deadline) return MOON_OK;
+    if (deadline > 0 && run->iteration < length && moon__now_us(ctx->runtime) >= deadline) return MOON_OK;
   }
   *complete = true;
   return MOON_OK;
@@ -130,7 +130,7 @@ static moon_status advance_while(moon_context *ctx, moon_run *run, const moon_la
     if (!body && !*(const uint8_t *)c->scratch) break;
     run->stage = body ? 0 : 2;
     run->iteration += body;
-    if (deadline > 0 && moon__clock_us() >= deadline) return MOON_OK;
+    if (deadline > 0 && moon__now_us(ctx->runtime) >= deadline) return MOON_OK;
   }
   for (int i = 0; i < l->nout; i++) {
     moon_base last = while_carry(run, l, i, run->iteration);

@@ -15,6 +15,9 @@
 #include "program.h"
 #include "tensor/variable.h"
 
+/* In slices and in the background variables are written to second copies, and what is read must not change meanwhile. */
+typedef enum run_kind { WHOLE, SLICED, BACKGROUND } run_kind;
+
 /* ---- Making ---- */
 
 static bool make_children(moon_context *ctx, moon_run *run) {
@@ -141,6 +144,8 @@ static void drop_tensors(moon_tensor **t, int n) {
 /* Lets go of what the last start bound. */
 static void unbind(moon_run *run) {
   const moon_program *p = run->program;
+  if (run->in_background) moon__background_stop(run);
+  run->in_background = false;
   drop_tensors(run->inputs, p->graph->ninputs);
   drop_tensors(run->outputs, p->graph->noutputs);
   drop_tensors(run->results, p->graph->noutputs);
@@ -154,11 +159,12 @@ void moon__run_free(moon_run *run) {
   const moon_program *p = run->program;
   unbind(run);
   drop_tensors(run->next, p->nvariables);
+  drop_tensors(run->staged, p->graph->ninputs + p->graph->noutputs);
   for (int i = 0; run->children && i < p->nlaunches * 2; i++) moon__run_free(run->children[i]);
   moon__storage_release(run->arena);
   moon__storage_release(run->persistent);
   void *const blocks[] = {run->children, run->arrays, run->bound, run->calls, run->inputs, run->outputs, run->results, run->bases,
-                          run->next, run->reads, run->versions, run};
+                          run->next, run->reads, run->versions, run->staged, run->background, run};
   moon_program *owned = run->owned;
   for (size_t i = 0; i < sizeof blocks / sizeof *blocks; i++) moon__free(r, blocks[i]);
   moon_program_release(owned);
@@ -204,18 +210,50 @@ static moon_status fail_type(moon_context *ctx, const char *what, const char *na
                     moon_shape_text(ctx->runtime, &have.shape, b, sizeof b));
 }
 
-/* A dense copy of t on the program's device. */
-static moon_tensor *staged(moon_context *ctx, const moon_program *p, const moon_tensor *t) {
+/* A new tensor on the program's device. */
+static moon_tensor *fresh(moon_context *ctx, const moon_program *p, const moon_type *type) {
   moon_device *before = ctx->device;
   ctx->device = p->device;
-  moon_tensor *copy = moon__tensor_empty(ctx, t->dtype, t->ndim, t->shape);
+  moon_tensor *t = moon__tensor_empty(ctx, type->dtype, type->shape.ndim, type->shape.dim);
   ctx->device = before;
+  return t;
+}
+
+/* A dense copy of t on the program's device. */
+static moon_tensor *staged(moon_context *ctx, const moon_program *p, const moon_tensor *t) {
+  moon_type type = moon__tensor_type(t);
+  moon_tensor *copy = fresh(ctx, p, &type);
   if (copy && moon_tensor_copy(ctx, copy, t) == MOON_OK) return copy;
   moon_tensor_release(copy);
   return NULL;
 }
 
-static moon_status bind_inputs(moon_context *ctx, moon_run *run, moon_tensor *const *inputs) {
+/* Memory of a background run for input or output i, made once and used again while nobody else holds it; retained. */
+static moon_tensor *aside(moon_context *ctx, moon_run *run, int i, const moon_type *type) {
+  const moon_program *p = run->program;
+  if (!run->staged) {
+    run->staged = moon__alloc_array(run->runtime, (size_t)(p->graph->ninputs + p->graph->noutputs), sizeof *run->staged);
+    if (!run->staged) moon__fail_memory(ctx);
+  }
+  if (!run->staged) return NULL;
+  moon_tensor **t = &run->staged[i];
+  if (!*t || (*t)->refs > 1 || (*t)->storage->refs > 1) {
+    moon_tensor_release(*t);
+    *t = fresh(ctx, p, type);
+  }
+  return moon_tensor_retain(*t);
+}
+
+/* A copy of input i that nobody writes while the run is in the background. */
+static moon_tensor *copied_input(moon_context *ctx, moon_run *run, int i, const moon_tensor *t) {
+  moon_type type = moon__tensor_type(t);
+  moon_tensor *copy = aside(ctx, run, i, &type);
+  if (copy && moon_tensor_copy(ctx, copy, t) == MOON_OK) return copy;
+  moon_tensor_release(copy);
+  return NULL;
+}
+
+static moon_status bind_inputs(moon_context *ctx, moon_run *run, moon_tensor *const *inputs, run_kind kind) {
   const moon_program *p = run->program;
   for (int i = 0; i < p->graph->ninputs; i++) {
     const moon_value *formal = p->graph->inputs[i];
@@ -223,7 +261,7 @@ static moon_status bind_inputs(moon_context *ctx, moon_run *run, moon_tensor *co
     if (!t) return moon__fail(ctx, MOON_EARGUMENT, "run: input '%s' is missing", formal->node->name);
     if (!has_type(t, &formal->type)) return fail_type(ctx, "input", formal->node->name, t, &formal->type);
     bool direct = t->storage->device == p->device && moon_tensor_is_dense(t);
-    run->inputs[i] = direct ? moon_tensor_retain(t) : staged(ctx, p, t);
+    run->inputs[i] = kind == BACKGROUND ? copied_input(ctx, run, i, t) : direct ? moon_tensor_retain(t) : staged(ctx, p, t);
     if (!run->inputs[i]) return ctx->status;
     run->bases[i] = base_of(run->inputs[i]);
   }
@@ -243,7 +281,7 @@ static bool is_read(const moon_run *run, const moon_storage *s) {
 }
 
 /* outputs[i]: the caller's tensor, or NULL for a new one. results[i]: what the program writes. */
-static moon_status bind_outputs(moon_context *ctx, moon_run *run, moon_tensor *const *outputs) {
+static moon_status bind_outputs(moon_context *ctx, moon_run *run, moon_tensor *const *outputs, run_kind kind) {
   const moon_program *p = run->program;
   for (int i = 0; i < p->graph->noutputs; i++) {
     const moon_type *type = &p->graph->outputs[i]->type;
@@ -256,10 +294,9 @@ static moon_status bind_outputs(moon_context *ctx, moon_run *run, moon_tensor *c
     }
     bool direct = t && t->storage->device == p->device && moon_tensor_is_dense(t) && !is_read(run, t->storage);
     for (int k = 0; direct && k < i; k++) direct = run->results[k]->storage != t->storage;
-    moon_device *before = ctx->device;
-    ctx->device = p->device;
-    run->results[i] = direct ? moon_tensor_retain(t) : moon__tensor_empty(ctx, type->dtype, type->shape.ndim, type->shape.dim);
-    ctx->device = before;
+    run->results[i] = kind == BACKGROUND && t ? aside(ctx, run, p->graph->ninputs + i, type)
+                      : direct                ? moon_tensor_retain(t)
+                                              : fresh(ctx, p, type);
     if (!run->results[i]) return ctx->status;
     run->bases[p->graph->ninputs + i] = base_of(run->results[i]);
   }
@@ -271,10 +308,8 @@ static moon_status second_copy(moon_context *ctx, moon_run *run, int i) {
   const moon_tensor *t = run->program->variables[i]->tensor;
   if (run->next[i] && run->next[i]->refs == 1 && run->next[i]->storage->refs == 1) return MOON_OK;
   moon_tensor_release(run->next[i]);
-  moon_device *before = ctx->device;
-  ctx->device = run->program->device;
-  run->next[i] = moon__tensor_empty(ctx, t->dtype, t->ndim, t->shape);
-  ctx->device = before;
+  moon_type type = moon__tensor_type(t);
+  run->next[i] = fresh(ctx, run->program, &type);
   return run->next[i] ? MOON_OK : ctx->status;
 }
 
@@ -348,7 +383,7 @@ static void run_jobs(moon_run *run, const moon_launch *l, double deadline) {
   while (run->job < njobs) {
     backend->run(p->device, kernel, call, run->job, run->job + 1, false);
     run->job++;
-    if (moon__clock_us() >= deadline) break;
+    if (moon__now_us(run->runtime) >= deadline) break;
   }
   if (run->job < njobs) return;
   run->job = 0;
@@ -379,7 +414,7 @@ moon_status moon__run_advance(moon_context *ctx, moon_run *run, double deadline,
       run->launch++;
       if (run->launch == p->nprologue) run->prologue_done = true;
     }
-    if (deadline > 0 && run->launch < p->nlaunches && moon__clock_us() >= deadline) return MOON_OK;
+    if (deadline > 0 && run->launch < p->nlaunches && moon__now_us(run->runtime) >= deadline) return MOON_OK;
   }
   run->prologue_done = true;
   *done = true;
@@ -405,19 +440,19 @@ static moon_status complete(moon_context *ctx, moon_run *run) {
     }
     v->version++;
   }
-  run->active = false;
+  run->active = run->in_background = false;
   return MOON_OK;
 }
 
 /* ---- Public ---- */
 
 static moon_status start(moon_context *ctx, moon_run *run, moon_tensor *const *inputs, moon_tensor *const *outputs, uint64_t step,
-                         bool sliced) {
+                         run_kind kind) {
   unbind(run);
   run->rng = (moon_rng){.seed = ctx->seed, .step = step};
-  moon_status s = bind_inputs(ctx, run, inputs);
-  if (s == MOON_OK) s = bind_outputs(ctx, run, outputs);
-  if (s == MOON_OK) s = bind_variables(ctx, run, sliced);
+  moon_status s = bind_inputs(ctx, run, inputs, kind);
+  if (s == MOON_OK) s = bind_outputs(ctx, run, outputs, kind);
+  if (s == MOON_OK) s = bind_variables(ctx, run, kind != WHOLE);
   if (s != MOON_OK) {
     unbind(run);
     return s;
@@ -429,15 +464,27 @@ static moon_status start(moon_context *ctx, moon_run *run, moon_tensor *const *i
 }
 
 moon_status moon_run_start(moon_context *ctx, moon_run *run, moon_tensor *const *inputs, moon_tensor **outputs, uint64_t step) {
-  return start(ctx, run, inputs, outputs, step, true);
+  return start(ctx, run, inputs, outputs, step, SLICED);
+}
+
+moon_status moon_run_background(moon_context *ctx, moon_run *run, moon_tensor *const *inputs, moon_tensor **outputs,
+                                uint64_t step) {
+  moon_status s = start(ctx, run, inputs, outputs, step, BACKGROUND);
+  if (s == MOON_OK && !moon__background_new(ctx, run)) s = ctx->status;
+  if (s != MOON_OK) unbind(run);
+  else run->in_background = moon__background_send(ctx, run);
+  return s;
 }
 
 moon_status moon_run_step(moon_context *ctx, moon_run *run, double budget_us, bool *done) {
   *done = false;
   if (!run->active) return moon__fail(ctx, MOON_ESTATE, "run: nothing was started");
-  moon_status s = moon__run_advance(ctx, run, budget_us > 0 ? moon__clock_us() + budget_us : 0, done);
+  moon_status s = run->in_background ? moon__background_look(ctx, run, budget_us <= 0, done)
+                                     : moon__run_advance(ctx, run, budget_us > 0 ? moon__now_us(run->runtime) + budget_us : 0, done);
   if (s == MOON_OK && *done) s = complete(ctx, run);
-  if (s != MOON_OK) unbind(run);
+  if (s == MOON_OK) return s;
+  *done = false;
+  unbind(run);
   return s;
 }
 
@@ -471,7 +518,7 @@ moon_status moon__program_run(moon_context *ctx, moon_program *p, moon_tensor *c
   bool done = false;
   moon_run *run = take_idle(ctx, p);
   if (!run) return ctx->status;
-  moon_status s = start(ctx, run, inputs, outputs, step, false);
+  moon_status s = start(ctx, run, inputs, outputs, step, WHOLE);
   run->rng.stream = stream;
   if (s == MOON_OK) s = moon__run_advance(ctx, run, 0, &done);
   if (s == MOON_OK) s = complete(ctx, run);

@@ -1,8 +1,9 @@
 /*
-** executor.h: a run: the memory, bindings and position of a program while it runs. Seen by executor.c and control.c only.
+** executor.h: a run: the memory, bindings and position of a program while it runs. Seen by executor.c, control.c and background.c only.
 */
 #ifndef MOON_EXECUTOR_H
 #define MOON_EXECUTOR_H
+#include "base/context.h"
 #include "plan/plan.h"
 
 typedef struct moon_base { /* where a bound buffer lies */
@@ -10,6 +11,8 @@ typedef struct moon_base { /* where a bound buffer lies */
   void *handle;
   size_t offset;
 } moon_base;
+
+typedef struct moon_background moon_background; /* in background.c */
 
 struct moon_run {
   moon_runtime *runtime;
@@ -23,11 +26,13 @@ struct moon_run {
   moon_tensor **inputs, **outputs, **results; /* retained while active */
   moon_tensor **next;  /* second copies of variables */
   moon_tensor **reads; /* sliced runs: the variables as they were */
+  moon_tensor **staged; /* background runs: copies of the inputs, and the outputs until they show; NULL before the first */
+  moon_background *background; /* NULL before the first */
   uint64_t *versions;  /* of the variables that the prologue saw */
   moon_run **children; /* two per launch, for control flow */
   moon_rng rng;
   moon_fault fault;
-  bool active, prologue_done;
+  bool active, prologue_done, in_background;
   int launch, phase;
   int64_t job;
   /* Position inside a control launch. */
@@ -40,8 +45,18 @@ void moon__run_free(moon_run *run);
 /* Points operands at bases. */
 void moon__run_bind(moon_run *run);
 void moon__run_rewind(moon_run *run);
-/* Runs until done or the deadline (moon__clock_us; 0: none) has passed. */
+/* Runs until done or the deadline (moon__now_us; 0: none) has passed. */
 moon_status moon__run_advance(moon_context *ctx, moon_run *run, double deadline, bool *done);
 /* The same for a launch with children. */
 moon_status moon__control_advance(moon_context *ctx, moon_run *run, const moon_launch *l, double deadline, bool *complete);
+
+/* ---- background.c ---- */
+/* Makes what a background run needs; false with an error: memory is out. */
+bool moon__background_new(moon_context *ctx, moon_run *run);
+/* Hands a bound run over. False: nobody runs it in the background. */
+bool moon__background_send(moon_context *ctx, moon_run *run);
+/* Is it over? The run's error, if it had one. wait: sleeps until it is over. */
+moon_status moon__background_look(moon_context *ctx, moon_run *run, bool wait, bool *over);
+/* Stops the run, if it was handed over, and waits until the worker has let go of it. */
+void moon__background_stop(moon_run *run);
 #endif

@@ -99,7 +99,8 @@ typedef struct moon_type {
 
 /* ---- Runtime and context ---- */
 
-/* What the host may supply; every member may be NULL (then libc and our own threads serve). */
+/* What the host may supply; every member may be NULL (then libc and our own threads serve). Nothing is started, printed, opened or
+** locked behind its back: with realloc, parallel or threads = 1, read and clock_us given, computing makes no system call. */
 typedef struct moon_host {
   void *user;
   /* Like realloc: bytes 0 frees and returns NULL. Must return memory aligned to 16 bytes. */
@@ -107,7 +108,15 @@ typedef struct moon_host {
   /* Runs body(arg, i) for i in [0, n), in any order, on any threads; returns when all are done. */
   void (*parallel)(void *user, void (*body)(void *arg, int i), void *arg, int n);
   int threads; /* number of threads to compute with; 0: as MOONLET_THREADS or the machine says; 1: calling thread only */
+  /* Text that the library would otherwise show on a terminal (progress of the Lua module's fit); C code shows nothing. */
   void (*log)(void *user, const char *line);
+  /* Runs body(arg) once, soon, on a thread that may be busy with it for a while; false: not now. Each body that was accepted must
+  ** be run. NULL: a thread of ours, at a low priority, when threads is not 1 and parallel is NULL; else nobody. */
+  bool (*background)(void *user, void (*body)(void *arg), void *arg);
+  /* Reads the file called path whole (an asset in a pack, say) into block(to, bytes), which gives NULL when memory is out. 0, or
+  ** an error number of errno.h. NULL: the system's files. */
+  int (*read)(void *user, const char *path, void *(*block)(void *to, size_t bytes), void *to);
+  double (*clock_us)(void *user); /* microseconds that never go back, from any thread; NULL: the system's */
 } moon_host;
 
 /* Makes a runtime; host may be NULL. NULL only when memory is out. No thread is started before the first parallel run. */
@@ -120,6 +129,10 @@ typedef struct moon_memory {
   uint64_t calls;
 } moon_memory;
 MOON_API moon_memory moon_runtime_memory(const moon_runtime *runtime);
+
+/* Threads that runs use from now on, the calling one included; the old ones are joined. 0: as MOONLET_THREADS or the machine says. */
+MOON_API void moon_threads_set(moon_runtime *runtime, int threads);
+MOON_API int moon_threads_get(const moon_runtime *runtime);
 
 MOON_API moon_context *moon_context_new(moon_runtime *runtime);
 MOON_API void moon_context_release(moon_context *ctx);
@@ -307,13 +320,22 @@ MOON_API moon_type moon_program_output_type(const moon_program *p, int i);
 ** made (caller owns them), others are written in place and must fit. step numbers the run for random nodes. */
 MOON_API moon_status moon_program_run(moon_context *ctx, moon_program *p, moon_tensor *const *inputs, moon_tensor **outputs,
                                       uint64_t step);
-/* The same in slices: bind once, then call moon_run_step until *done. budget_us 0: to the end. Effects show only when done. */
+/* The same in slices: bind once, then call moon_run_step until *done. budget_us 0: to the end. Effects show only when done. A slice
+** runs on the calling thread, ends between launches and inside them, waits for nobody and allocates nothing; what all slices
+** together give is what one run gives, bit for bit. Variables are read as they were when the run started. */
 MOON_API moon_run *moon_run_new(moon_context *ctx, moon_program *p);
 MOON_API void moon_run_release(moon_run *run);
 MOON_API moon_status moon_run_start(moon_context *ctx, moon_run *run, moon_tensor *const *inputs, moon_tensor **outputs,
                                     uint64_t step);
 MOON_API moon_status moon_run_step(moon_context *ctx, moon_run *run, double budget_us, bool *done);
+/* Gives the run up: variables and outputs stay as they were. */
 MOON_API void moon_run_cancel(moon_context *ctx, moon_run *run);
+/* Starts a run on the runtime's background thread, which yields to the host's own; the context stays free. Inputs are copied first.
+** moon_run_step then looks whether it is over: budget_us 0 waits for that, else it does not wait. The step that finds it over
+** raises its error, or makes outputs and variables show, on the calling thread. Where nobody may run it in the background (see
+** moon_host) moon_run_step does a slice instead. */
+MOON_API moon_status moon_run_background(moon_context *ctx, moon_run *run, moon_tensor *const *inputs, moon_tensor **outputs,
+                                         uint64_t step);
 /* Output i of a completed run, borrowed until the run starts again. */
 MOON_API moon_tensor *moon_run_result(const moon_run *run, int i);
 /* Programs compiled and runs made so far in this runtime. */

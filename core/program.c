@@ -28,7 +28,7 @@ static moon_graph *optimise(moon_context *ctx, const moon_graph *g, const moon_t
 
 moon_program *moon__program_make(moon_context *ctx, const moon_graph *g, const moon_type *input_types,
                                  const moon_compile_options *options) {
-  double start = moon__clock_us();
+  double start = moon__now_us(ctx->runtime);
   moon_pass_env env = {.ctx = ctx, .device = options && options->device ? options->device : moon_device_get(ctx),
                        .mode = options ? options->mode : MOON_INFERENCE,
                        .fast_kernels = !moon__pass_is_off(options ? options->passes_off : NULL, "select")};
@@ -42,7 +42,7 @@ moon_program *moon__program_make(moon_context *ctx, const moon_graph *g, const m
   moon_scope_close(ctx);
   moon_graph_release(ready);
   ctx->compile_depth--;
-  if (p) p->compile_us = moon__clock_us() - start;
+  if (p) p->compile_us = moon__now_us(ctx->runtime) - start;
   return p;
 }
 

@@ -10,6 +10,7 @@
 
 typedef struct moon_dims moon_dims;   /* table of interned dims, in dim.c */
 typedef struct moon_pool moon_pool;   /* worker threads, in pool.c */
+typedef struct moon_worker_thread moon_worker_thread; /* the background thread, in worker.c */
 typedef struct moon_eager_cache moon_eager_cache; /* programs of single nodes, in eager.c */
 typedef struct moon_profile moon_profile; /* what launches cost, in profile.c */
 
@@ -23,6 +24,7 @@ struct moon_runtime {
   moon_mutex *lock;         /* guards dims, devices and program caches */
   moon_dims *dims;
   moon_pool *pool;
+  moon_worker_thread *worker; /* NULL before the first background run */
   int ndevices, device_capacity;
   moon_device **devices;
 };
@@ -63,9 +65,16 @@ struct moon_context {
   moon_eager_cache *eager_cache;
   moon_profile *profile; /* of the last profiling, or the one going on; may be NULL */
   bool profiling;
+  const char *given; /* bytes of the next file that is read, when the binding has them already; NULL: they are read */
+  size_t given_bytes;
   int npath_marks, path_mark_capacity;
   size_t *path_marks; /* lengths of path before each push */
 };
+
+/* The host's clock, or the system's: microseconds. */
+static inline double moon__now_us(const moon_runtime *r) {
+  return r->host.clock_us ? r->host.clock_us(r->host.user) : moon__clock_us();
+}
 
 /* Frees the programs of single nodes kept for eager mode; in eager.c. */
 void moon__eager_cache_free(moon_context *ctx);

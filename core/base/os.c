@@ -19,10 +19,13 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
+
+#define YIELDING_NICE 10
 
 /* ---- threads ---- */
 
@@ -59,6 +62,9 @@ bool moon__thread_start(moon_thread *t, void (*body)(void *arg), void *arg) {
 }
 
 void moon__thread_join(moon_thread *t) { pthread_join(t->thread, NULL); }
+
+/* On Linux a thread has a niceness of its own. */
+void moon__thread_yields(void) { setpriority(PRIO_PROCESS, (id_t)syscall(SYS_gettid), YIELDING_NICE); }
 
 /* The futex sleeps on a count of wakes of its own: a wake between the look at *word and the sleep changes it. */
 struct moon_signal { _Atomic uint32_t wakes; };

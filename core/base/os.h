@@ -22,6 +22,7 @@ void moon__mutex_unlock(moon_mutex *m);
 size_t moon__thread_bytes(void);
 bool moon__thread_start(moon_thread *t, void (*body)(void *arg), void *arg);
 void moon__thread_join(moon_thread *t);
+void moon__thread_yields(void); /* the calling thread gets less time than others from now on */
 size_t moon__signal_bytes(void);
 bool moon__signal_init(moon_signal *s);
 void moon__signal_destroy(moon_signal *s);

@@ -24,7 +24,7 @@ typedef struct moon_worker {
 struct moon_pool {
   _Atomic uint32_t *fork_word; /* NULL: compare process ids */
   uint64_t process;
-  int threads; /* wanted, the calling one included */
+  _Atomic int threads; /* wanted, the calling one included */
   int started; /* workers running */
   char *handles;        /* [threads - 1] moon_thread */
   moon_worker *workers; /* [threads - 1] */
@@ -37,9 +37,10 @@ struct moon_pool {
   int64_t njobs;
 };
 
-static int wanted_threads(const moon_runtime *runtime) {
+/* given: what the host asks for; 0: as the environment or the machine says. */
+static int wanted_threads(int given) {
   const char *text = moon__env("MOONLET_THREADS");
-  int n = runtime->host.threads;
+  int n = given;
   if (n <= 0 && text) {
     for (n = 0; *text >= '0' && *text <= '9' && n < MAX_THREADS; text++) n = n * 10 + (*text - '0');
   }
@@ -51,7 +52,7 @@ bool moon__pool_new(moon_runtime *runtime) {
   moon_pool *p = moon__alloc(runtime, sizeof *p);
   if (!p) return false;
   runtime->pool = p;
-  p->threads = wanted_threads(runtime);
+  p->threads = wanted_threads(runtime->host.threads);
   p->process = moon__process_id();
   return true;
 }
@@ -208,9 +209,8 @@ void moon__pool_run(moon_runtime *runtime, void (*body)(void *arg, int64_t first
   atomic_store(&p->busy, 0);
 }
 
-void moon__pool_free(moon_runtime *runtime) {
-  moon_pool *p = runtime->pool;
-  if (!p) return;
+/* Joins the workers; nobody else uses the pool. */
+static void stop_workers(moon_runtime *runtime, moon_pool *p) {
   if (p->started > 0 && !is_forked(p)) {
     atomic_store(&p->stop, 1);
     atomic_fetch_add(&p->run, 1u << PART_BITS);
@@ -219,7 +219,26 @@ void moon__pool_free(moon_runtime *runtime) {
       moon__thread_join((moon_thread *)(void *)(p->handles + (size_t)i * moon__thread_bytes()));
     }
   }
+  p->started = 0;
   free_members(runtime, p);
+  atomic_store(&p->stop, 0);
+}
+
+void moon_threads_set(moon_runtime *runtime, int threads) {
+  moon_pool *p = runtime->pool;
+  if (!settle_fork(runtime, p)) return;
+  while (atomic_exchange(&p->busy, 1)) moon__pause();
+  stop_workers(runtime, p);
+  p->threads = wanted_threads(threads);
+  atomic_store(&p->busy, 0);
+}
+
+int moon_threads_get(const moon_runtime *runtime) { return runtime->pool->threads; }
+
+void moon__pool_free(moon_runtime *runtime) {
+  moon_pool *p = runtime->pool;
+  if (!p) return;
+  stop_workers(runtime, p);
   moon__fork_word_free(p->fork_word);
   moon__free(runtime, p);
   runtime->pool = NULL;

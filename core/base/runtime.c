@@ -10,9 +10,11 @@
 #include "base/context.h"
 #include "base/dim.h"
 #include "base/pool.h"
+#include "base/worker.h"
 
 static void free_runtime(moon_runtime *runtime) {
   moon_runtime last; /* the allocator outlives the runtime's own block */
+  moon__worker_free(runtime);
   moon__pool_free(runtime);
   for (int i = 0; i < runtime->ndevices; i++) {
     moon_device *device = runtime->devices[i];

@@ -131,6 +131,40 @@ const char *moon_file_find_text(const moon_file *f, const char *name, size_t *by
 
 /* ---- the disk ---- */
 
+/* The bytes that the binding has read already. */
+static int take_given(moon_context *ctx, void **data, size_t *bytes) {
+  char *copy = moon__alloc(ctx->runtime, ctx->given_bytes + 1);
+  if (!copy) return -1;
+  memcpy(copy, ctx->given, ctx->given_bytes);
+  *data = copy;
+  *bytes = ctx->given_bytes;
+  return 0;
+}
+
+/* The host's block: remembers where and how large it is; a zero follows the host's bytes. */
+typedef struct host_block {
+  moon_runtime *runtime;
+  char *data;
+  size_t bytes;
+} host_block;
+
+static void *give_block(void *to, size_t bytes) {
+  host_block *b = to;
+  moon__free(b->runtime, b->data);
+  b->data = bytes < SIZE_MAX ? moon__alloc(b->runtime, bytes + 1) : NULL;
+  b->bytes = b->data ? bytes : 0;
+  return b->data;
+}
+
+static int read_by_host(moon_runtime *runtime, const char *path, void **data, size_t *bytes) {
+  host_block b = {runtime, NULL, 0};
+  int code = runtime->host.read(runtime->host.user, path, give_block, &b);
+  if (code == 0 && !b.data) code = give_block(&b, 0) ? 0 : -1;
+  *data = b.data;
+  *bytes = b.bytes;
+  return code;
+}
+
 static void *alloc_bytes(void *user, size_t bytes) { return moon__alloc(user, bytes); }
 
 moon_status moon__file_bytes(moon_context *ctx, const char *who, const char *path, char **data, size_t *bytes) {
@@ -139,7 +173,9 @@ moon_status moon__file_bytes(moon_context *ctx, const char *who, const char *pat
   int code;
   *data = NULL;
   if (!path) return moon__fail(ctx, MOON_EARGUMENT, "%s: a path is expected, got NULL", who);
-  code = moon__file_read(path, alloc_bytes, ctx->runtime, &block, bytes);
+  if (ctx->given) code = take_given(ctx, &block, bytes);
+  else if (ctx->runtime->host.read) code = read_by_host(ctx->runtime, path, &block, bytes);
+  else code = moon__file_read(path, alloc_bytes, ctx->runtime, &block, bytes);
   *data = block;
   if (code == 0) return MOON_OK;
   return moon__fail(ctx, code == -1 ? MOON_EMEMORY : MOON_EIO, "%s: cannot read '%s': %s", who, path,

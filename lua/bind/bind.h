@@ -24,6 +24,7 @@ typedef enum moon_lua_kind {
   MOON_LUA_DIM,
   MOON_LUA_GRAPH,
   MOON_LUA_PROGRAM,
+  MOON_LUA_TICKET,
   MOON_LUA_FILE, /* the last three are never seen by a script */
   MOON_LUA_TEXT, /* text of core on its way to becoming a string */
   MOON_LUA_LIST, /* results until they have userdata of their own */
@@ -55,6 +56,9 @@ typedef struct moon_bind {
   enum { MOON_LUA_BOTH, MOON_LUA_INFER, MOON_LUA_TRAIN } side; /* what layers being called build: see trace.c */
   int bodies;                              /* functions of control flow being traced */
   int inside;                              /* the same, without those that a script opened by hand: nothing may be assigned there */
+  bool realtime;                           /* the collector is stepped, never run whole */
+  bool was_generational;                   /* before realtime mode */
+  bool has_reader;                         /* a function of the script brings the bytes of files */
   size_t debt_bytes;                       /* made since the collector was last told */
   size_t base_bytes;                       /* alive after the collector's last cycle */
   uint64_t compile_limit, compiles_before; /* limit 0: none */
@@ -128,7 +132,9 @@ int moon__lua_push_text(lua_State *L, moon_bind *b, int block_idx, char *text, s
 /* ---- collect.c ---- */
 /* Tells the collector about bytes of native memory made for the userdata just pushed. May run finalizers, which may raise. */
 void moon__lua_account(lua_State *L, moon_bind *b, size_t bytes);
-/* A full collection, for when memory is out. */
+/* A full collection, for when memory is out; nothing in realtime mode. */
 void moon__lua_collect(lua_State *L, moon_bind *b);
+/* Realtime mode on or off. A generational collector, which collects whole when it likes, is made incremental meanwhile. */
+void moon__lua_realtime(lua_State *L, moon_bind *b, bool on);
 #define MOON_LUA_SYMBOL_BYTES 512
 #endif

@@ -2,7 +2,8 @@
 ** collect.c: native memory accounted to Lua's collector. A tensor's userdata weighs a few bytes in Lua's eyes, so without this
 ** a loop over 4 MB temporaries would fill the machine before the collector looks. Here the collector is paced as if the native
 ** bytes were its own: one cycle for each `limit` bytes made, done in steps of a share of its heap, never a full collection per
-** op. Invariant: the work asked for is in proportion to the bytes made, whatever the size of the script's own heap.
+** op, in realtime mode never at all. Invariant: the work asked for is in proportion to the bytes made, whatever the size of the
+** script's own heap.
 */
 #include "bind.h"
 
@@ -33,7 +34,7 @@ void moon__lua_account(lua_State *L, moon_bind *b, size_t bytes) {
   work_kb = WORK_FACTOR * (double)heap * ((double)made / (double)limit) / 1024;
   if (work_kb < 1) return;
   b->debt_bytes = 0;
-  if (moon_runtime_memory(b->runtime).live_bytes > b->base_bytes + 2 * limit) {
+  if (!b->realtime && moon_runtime_memory(b->runtime).live_bytes > b->base_bytes + 2 * limit) {
     /* The collector fell behind: it is generational, or the script's pause is long. Rare, for base_bytes grows with it. */
     lua_gc(L, LUA_GCCOLLECT, 0);
     note_cycle(b);
@@ -43,7 +44,19 @@ void moon__lua_account(lua_State *L, moon_bind *b, size_t bytes) {
 }
 
 void moon__lua_collect(lua_State *L, moon_bind *b) {
+  if (b->realtime) return;
   b->debt_bytes = 0;
   lua_gc(L, LUA_GCCOLLECT, 0);
   note_cycle(b);
+}
+
+void moon__lua_realtime(lua_State *L, moon_bind *b, bool on) {
+  if (on == b->realtime) return;
+  b->realtime = on;
+#if LUA_VERSION_NUM >= 504
+  if (on) b->was_generational = lua_gc(L, LUA_GCINC, 0, 0, 0) == LUA_GCGEN;
+  else if (b->was_generational) lua_gc(L, LUA_GCGEN, 0, 0);
+#else
+  (void)L;
+#endif
 }

@@ -130,7 +130,7 @@ static moon_lua_program *push_block(lua_State *L, const moon_bind *b) {
   int nin = moon_graph_input_count(g);
   moon_lua_program *p = moon__lua_newblock(L, sizeof *p + (size_t)nin * sizeof p->in[0]);
   p->head.ptr = NULL;
-  p->run = NULL;
+  p->run = p->spare = NULL;
   p->running = false;
   p->nin = nin;
   return p;

@@ -84,7 +84,7 @@ moon_lua_text moon__lua_count(int64_t n) {
 }
 
 static const char *const kind_names[MOON_LUA_KINDS] = {"Tensor",  "Symbol", "Variable", "Dim", "Graph",
-                                                       "Program", "File",   "Text",     "List"};
+                                                       "Program", "Ticket", "File",   "Text",     "List"};
 
 const char *moon__lua_kind_name(moon_lua_kind kind) { return kind == MOON_LUA_OTHER ? "value" : kind_names[kind]; }
 

@@ -11,6 +11,57 @@
 #include "formats/file.h"
 #include "tensor.h"
 
+/* ---- a reader of the script's own ---- */
+
+static const char reader_key = 0; /* registry: the function that brings the bytes of a path */
+
+/* core.files(reader): reader(path) returns the bytes, or nil and why not. nil: the host's or the system's files again. */
+static int files(lua_State *L) {
+  moon_bind *b = moon__lua_bind(L);
+  lua_settop(L, 1);
+  if (!lua_isnil(L, 1)) moon__lua_want_function(L, b, 1, "files", "the reader");
+  b->has_reader = !lua_isnil(L, 1);
+  moon__lua_setkey(L, &reader_key);
+  return 0;
+}
+
+/* Leaves the bytes of the path at 1 on the stack for the call of core that follows, if a reader brings them. */
+static void ask_reader(lua_State *L, moon_bind *b, const char *who) {
+  moon__lua_str(L, b, 1, who, "path");
+  if (!b->has_reader) return;
+  moon__lua_getkey(L, &reader_key);
+  lua_pushvalue(L, 1);
+  lua_call(L, 1, 2);
+  if (lua_type(L, -2) != LUA_TSTRING)
+    moon__lua_fail(L, "%s: cannot read '%s': %s", who, lua_tostring(L, 1),
+                   lua_type(L, -1) == LUA_TSTRING ? lua_tostring(L, -1) : "the reader gave no string");
+  lua_pop(L, 1);
+  b->ctx->given = lua_tolstring(L, -1, &b->ctx->given_bytes);
+}
+
+static void forget_given(moon_bind *b) { b->ctx->given = NULL; }
+
+/* core.read_file(path) -> bytes */
+static int read_file(lua_State *L) {
+  moon_bind *b = moon__lua_bind(L);
+  char *data;
+  size_t bytes = 0;
+  moon_status status;
+  ask_reader(L, b, "read_file");
+  moon__lua_no_origin(b);
+  if (b->has_reader) {
+    forget_given(b);
+    return 1;
+  }
+  moon__lua_block(L);
+  status = moon__file_bytes(b->ctx, "read_file", lua_tostring(L, 1), &data, &bytes);
+  if (status != MOON_OK) {
+    moon_text_release(b->ctx, data);
+    return moon__lua_raise(L, b);
+  }
+  return moon__lua_push_text(L, b, -1, data, bytes);
+}
+
 /* ---- reading ---- */
 
 /* Pushes { tensors = { name = tensor }, names = { in order }, texts = { name = text } } of the file at idx. */
@@ -53,10 +104,15 @@ static int push_and_release(lua_State *L, moon_bind *b, moon_file *f) {
 
 static int load(lua_State *L) {
   moon_bind *b = moon__lua_bind(L);
-  const char *path = moon__lua_str(L, b, 1, "file_load", "path");
+  moon_file *f;
+  lua_settop(L, 1);
   moon__lua_block(L);
+  ask_reader(L, b, "file_load");
   moon__lua_no_origin(b);
-  return push_and_release(L, b, moon_file_load(b->ctx, path));
+  f = moon_file_load(b->ctx, lua_tostring(L, 1));
+  forget_given(b);
+  lua_settop(L, 2);
+  return push_and_release(L, b, f);
 }
 
 static int decode(lua_State *L) {
@@ -161,12 +217,15 @@ typedef moon_tensor *(*tensor_loader)(moon_context *ctx, const char *path);
 
 static int load_tensor(lua_State *L, tensor_loader loader, const char *who) {
   moon_bind *b = moon__lua_bind(L);
-  const char *path = moon__lua_str(L, b, 1, who, "path");
   moon_tensor *t;
+  lua_settop(L, 1);
   moon__lua_block(L);
+  ask_reader(L, b, who);
   moon__lua_no_origin(b);
-  t = loader(b->ctx, path);
-  moon__lua_push_tensor(L, b, -1, t, t ? moon_tensor_bytes(t) : 0);
+  t = loader(b->ctx, lua_tostring(L, 1));
+  forget_given(b);
+  lua_settop(L, 2);
+  moon__lua_push_tensor(L, b, 2, t, t ? moon_tensor_bytes(t) : 0);
   return 1;
 }
 
@@ -196,4 +255,5 @@ static int write_file(lua_State *L) {
 
 const luaL_Reg moon__lua_file_functions[] = {{"file_load", load},     {"file_decode", decode},    {"file_save", save},
                                              {"file_encode", encode}, {"npy_load", npy_load},     {"npy_save", npy_save},
-                                             {"csv_load", csv_load},  {"write_file", write_file}, {NULL, NULL}};
+                                             {"csv_load", csv_load},  {"write_file", write_file}, {"read_file", read_file},
+                                             {"files", files},        {NULL, NULL}};

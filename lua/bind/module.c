@@ -22,6 +22,7 @@
 #include "symbol.h"
 #include "sys.h"
 #include "tensor.h"
+#include "ticket.h"
 #include "trace.h"
 #include "variable.h"
 
@@ -71,6 +72,7 @@ static void open_classes(lua_State *L, moon_bind *b, int bind_idx) {
                                            &moon__lua_dim_class,
                                            &moon__lua_graph_class,
                                            &moon__lua_program_class,
+                                           &moon__lua_ticket_class,
                                            &file,
                                            &text,
                                            &list};
@@ -85,6 +87,7 @@ static void push_core(lua_State *L) {
                                    moon__lua_profiler_functions};
   moon_bind *b = push_bind(L);
   int bind_idx = lua_gettop(L);
+  moon__lua_ticket_open(L);
   open_classes(L, b, bind_idx);
   lua_newtable(L);
   moon__lua_op_functions(L, bind_idx);

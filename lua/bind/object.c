@@ -8,6 +8,7 @@
 #include "op.h"
 #include "program.h"
 #include "tensor.h"
+#include "ticket.h"
 
 moon_object *moon__lua_block(lua_State *L) {
   moon_object *o = moon__lua_newblock(L, sizeof *o);
@@ -67,7 +68,7 @@ static void drop(moon_bind *b, moon_lua_kind kind, void *ptr) {
     case MOON_LUA_GRAPH: moon_graph_release(ptr); break;
     case MOON_LUA_FILE: moon_file_release(ptr); break;
     case MOON_LUA_TEXT: moon_text_release(b->ctx, ptr); break;
-    default: break; /* dims own nothing; programs and lists are dropped below */
+    default: break; /* dims own nothing; programs, tickets and lists are dropped below */
   }
 }
 
@@ -92,6 +93,7 @@ void moon__lua_release(moon_bind *b, moon_object *o) {
   o->ptr = NULL;
   if (kind == MOON_LUA_LIST) drop_list(b, (moon_lua_list *)o);
   else if (kind == MOON_LUA_PROGRAM) moon__lua_program_drop((moon_lua_program *)o, ptr);
+  else if (kind == MOON_LUA_TICKET) moon__lua_ticket_drop((moon_lua_ticket *)o);
   else drop(b, kind, ptr);
 }
 

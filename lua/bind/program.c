@@ -1,6 +1,7 @@
 /*
 ** program.c: the Program object. run{ in1, .., out = { t1, .. }, step = n } computes everything and gives the outputs; with
-** budget_us it computes for so long and says whether it is done. With all of out given, a run makes no Lua garbage: the names
+** budget_us it computes for so long and says whether it is done; start{...} gives a Ticket (ticket.c) and computes in the
+** background. With all of out given, a run makes no Lua garbage: the names
 ** of options are kept in the closure of run, and arrays stand on the C stack. Compiling is in compile.c.
 */
 #include "program.h"
@@ -10,6 +11,7 @@
 #include "args.h"
 #include "tensor.h"
 #include "tensor_table.h"
+#include "ticket.h"
 
 #define MAX_ARRAYS 256 /* inputs, and outputs, of a program that Lua runs */
 
@@ -19,7 +21,8 @@ static const char runs_key = 0; /* registry: program -> what its run in slices k
 
 void moon__lua_program_drop(moon_lua_program *p, moon_program *program) {
   moon_run_release(p->run);
-  p->run = NULL;
+  moon_run_release(p->spare);
+  p->run = p->spare = NULL;
   p->running = false;
   moon_program_release(program);
 }
@@ -297,6 +300,44 @@ static int run(lua_State *L) {
   return go_on(L, b, p, a.budget_us);
 }
 
+/* ---- runs in the background ---- */
+
+/* Pushes { program, an entry per output }. */
+static void push_kept_of_ticket(lua_State *L, const moon_bind *b, const moon_lua_program *p, const run_args *a) {
+  lua_createtable(L, p->nout + 1, 0);
+  lua_pushvalue(L, 1);
+  lua_rawseti(L, -2, 1);
+  for (int i = 0; i < p->nout; i++) {
+    if (given_output(L, b, a, i)) lua_rawgeti(L, a->out_idx, i + 1);
+    else moon__lua_block(L);
+    lua_rawseti(L, -2, i + 2);
+  }
+}
+
+/* program:start { in1, .., out =, step = } -> Ticket */
+static int start_ticket(lua_State *L) {
+  moon_bind *b = moon__lua_bind(L);
+  moon_lua_program *p = self(L, b, "start");
+  moon_tensor *in[MAX_ARRAYS], *out[MAX_ARRAYS];
+  lua_settop(L, 2);
+  run_args a = read_args(L, b, p);
+  if (a.sliced) return moon__lua_fail(L, "start: budget_us goes with run, not with start");
+  push_kept_of_ticket(L, b, p, &a);
+  moon_lua_ticket *t = moon__lua_ticket_push(L, p->nout);
+  self(L, b, "start"); /* finalizers may have run */
+  t->run = p->spare ? p->spare : moon_run_new(b->ctx, p->head.ptr);
+  p->spare = NULL;
+  if (!t->run) return moon__lua_raise(L, b);
+  moon__lua_own(L, b, -1, MOON_LUA_TICKET, t);
+  read_inputs(L, b, p, &a, in);
+  read_outputs(L, b, p, &a, out);
+  moon__lua_no_origin(b);
+  if (moon_run_background(b->ctx, t->run, in, out, a.step) == MOON_OK) return 1;
+  p->spare = t->run;
+  t->run = NULL;
+  return moon__lua_raise(L, b);
+}
+
 static int cancel(lua_State *L) {
   moon_bind *b = moon__lua_bind(L);
   moon_lua_program *p = self(L, b, "cancel");
@@ -391,14 +432,19 @@ static void make_runs(lua_State *L) {
   moon__lua_setkey(L, &runs_key);
 }
 
-void moon__lua_program_methods(lua_State *L, int bind_idx) {
-  make_runs(L);
+static void add_method(lua_State *L, int bind_idx, const char *name, lua_CFunction f) {
   lua_pushvalue(L, bind_idx);
   lua_pushliteral(L, "out");
   lua_pushliteral(L, "step");
   lua_pushliteral(L, "budget_us");
-  lua_pushcclosure(L, run, UP_BUDGET);
-  lua_setfield(L, -2, "run");
+  lua_pushcclosure(L, f, UP_BUDGET);
+  lua_setfield(L, -2, name);
+}
+
+void moon__lua_program_methods(lua_State *L, int bind_idx) {
+  make_runs(L);
+  add_method(L, bind_idx, "run", run);
+  add_method(L, bind_idx, "start", start_ticket);
 }
 
 const moon_lua_class moon__lua_program_class = {.kind = MOON_LUA_PROGRAM, .methods = methods, .metamethods = metamethods};

@@ -6,6 +6,7 @@
 typedef struct moon_lua_program {
   moon_object head; /* ptr: moon_program */
   moon_run *run;    /* for runs in slices, made when the first one starts */
+  moon_run *spare;  /* of a ticket that is over, for the next start */
   bool running;     /* a sliced run has begun and is not done */
   int nin, nout;
   moon_type in[]; /* [nin] */
@@ -15,7 +16,7 @@ typedef struct moon_lua_program {
 void moon__lua_program_forget(lua_State *L, int idx);
 void moon__lua_program_drop(moon_lua_program *p, moon_program *program);
 int moon__lua_compile(lua_State *L); /* graph:program{...} */
-/* Adds run to the methods of the table on top: its closure keeps the names of its options. */
+/* Adds run and start to the methods of the table on top: their closures keep the names of their options. */
 void moon__lua_program_methods(lua_State *L, int bind_idx);
 
 extern const luaL_Reg moon__lua_program_functions[];

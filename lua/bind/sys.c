@@ -55,6 +55,38 @@ static int devices(lua_State *L) {
   return 1;
 }
 
+/* ---- the host ---- */
+
+/* core.threads([n]) -> threads that runs use; n 0: as the environment or the machine says. */
+static int threads(lua_State *L) {
+  moon_bind *b = moon__lua_bind(L);
+  if (!lua_isnoneornil(L, 1)) {
+    int64_t n = moon__lua_int(L, b, 1, "threads", "the number");
+    if (n < 0 || n > INT16_MAX)
+      return moon__lua_fail(L, "threads: the number must be 0 or more, got %s", moon__lua_describe(L, b, 1).s);
+    moon_threads_set(b->runtime, (int)n);
+  }
+  lua_pushinteger(L, moon_threads_get(b->runtime));
+  return 1;
+}
+
+/* core.host_log(text) -> true when the host takes such texts. */
+static int host_log(lua_State *L) {
+  moon_bind *b = moon__lua_bind(L);
+  const moon_host *host = &b->runtime->host;
+  if (host->log && !lua_isnoneornil(L, 1)) host->log(host->user, moon__lua_str(L, b, 1, "host_log", "text"));
+  lua_pushboolean(L, host->log != NULL);
+  return 1;
+}
+
+/* core.realtime([on]) -> boolean */
+static int realtime(lua_State *L) {
+  moon_bind *b = moon__lua_bind(L);
+  if (!lua_isnoneornil(L, 1)) moon__lua_realtime(L, b, moon__lua_flag(L, b, 1, "realtime", "the argument"));
+  lua_pushboolean(L, b->realtime);
+  return 1;
+}
+
 /* ---- counters ---- */
 
 static void set_integer(lua_State *L, const char *name, int64_t x) {
@@ -84,7 +116,7 @@ static int compile_count(lua_State *L) {
 }
 
 static int clock_us(lua_State *L) {
-  lua_pushnumber(L, (lua_Number)moon__clock_us());
+  lua_pushnumber(L, (lua_Number)moon__now_us(moon__lua_bind(L)->runtime));
   return 1;
 }
 
@@ -103,9 +135,9 @@ static int terminal_width(lua_State *L) {
 /* ---- kinds and errors ---- */
 
 static int kind(lua_State *L) {
-  static const char *const words[] = {"tensor", "symbol", "variable", "dim", "graph", "program"};
+  static const char *const words[] = {"tensor", "symbol", "variable", "dim", "graph", "program", "ticket"};
   moon_lua_kind k = moon__lua_kind(L, moon__lua_bind(L), 1);
-  if (k >= MOON_LUA_TENSOR && k <= MOON_LUA_PROGRAM) lua_pushstring(L, words[k]);
+  if (k >= MOON_LUA_TENSOR && k <= MOON_LUA_TICKET) lua_pushstring(L, words[k]);
   else lua_pushnil(L);
   return 1;
 }
@@ -229,6 +261,9 @@ const luaL_Reg moon__lua_sys_functions[] = {{"seed", seed},
                                             {"empty_caches", empty_caches},
                                             {"compile_count", compile_count},
                                             {"clock_us", clock_us},
+                                            {"threads", threads},
+                                            {"host_log", host_log},
+                                            {"realtime", realtime},
                                             {"is_terminal", is_terminal},
                                             {"terminal_width", terminal_width},
                                             {"kind", kind},

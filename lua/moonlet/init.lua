@@ -382,6 +382,39 @@ function ml.profile(f, opts)
   return require("moonlet.profile").run(f, opts)
 end
 
+-- ---- What the program around the script decides; see `moonlet.host` ----
+
+--- The number of threads that computing uses, the calling one included; with a number, sets it.
+-- @function threads
+-- @usage ml.threads(1) -- no thread is started: everything runs on the calling one
+-- @tparam[opt] integer n 0: as MOONLET_THREADS or the machine says
+-- @treturn integer
+ml.threads = core.threads
+
+--- Sends what would be shown on the terminal (progress, summaries, plots) to a function; `ml.log()` takes it back. With it,
+-- `fit` shows nothing unless `verbose` asks.
+-- @usage ml.log(function(text) console:print(text) end)
+-- @tparam[opt] function f
+function ml.log(f)
+  require("moonlet.host").log(f)
+end
+
+--- Lets a function bring the bytes of every file that is read (models, safetensors, npy, CSV), from a packed asset for example;
+-- `ml.files()` goes back to the system's files.
+-- @usage ml.files(function(path) return love.filesystem.read(path) end)
+-- @tparam[opt] function reader takes the path; returns the bytes, or nil and why not
+function ml.files(reader)
+  core.files(reader)
+end
+
+--- In realtime mode the library never runs a full garbage collection: the memory of temporaries is collected in small steps only.
+-- Lua 5.4's generational collector, which does so by itself, is made incremental meanwhile.
+-- @tparam[opt] boolean on nil asks
+-- @treturn boolean is it on?
+function ml.realtime(on)
+  return require("moonlet.host").realtime(on)
+end
+
 -- ---- Files ----
 
 --- Reads a model that `model:save` wrote.

@@ -72,7 +72,7 @@ local function write_panels(panels, opts)
     return opts.path
   end
   local terminal = require "moonlet.plot.terminal"
-  local write = opts.write or function(text) io.stdout:write(text) end
+  local write = opts.write or require("moonlet.host").write
   for _, panel in ipairs(panels) do write(terminal.render(panel, opts)) end
   return nil
 end

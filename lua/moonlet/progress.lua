@@ -7,6 +7,7 @@
 -- bar:finish()
 
 local core = require "moonlet.core"
+local host = require "moonlet.host"
 local util = require "moonlet.util"
 
 local progress = {}
@@ -73,21 +74,17 @@ local function clip(text, count)
 end
 
 --- Makes a progress line; nothing is drawn before the first `update`.
--- @tparam[opt] table opts `total` (nil: not known), `label`, `write` (a function that takes text; default stdout), `terminal`
+-- @tparam[opt] table opts `total` (nil: not known), `label`, `write` (a function of text; default: as `ml.log` says), `terminal`
 --   (default: is stdout one?), `clock` (a function that gives microseconds), `width` in characters
 -- @treturn Progress
 function progress.new(opts)
   opts = util.options("progress", OPTIONS, opts)
   local clock = opts.clock or core.clock_us
   local terminal = opts.terminal
-  if terminal == nil then terminal = core.is_terminal(1) end
-  local function to_stdout(text)
-    io.stdout:write(text)
-    io.stdout:flush()
-  end
+  if terminal == nil then terminal = host.is_terminal() end
   return setmetatable({
     total = opts.total, label = opts.label, terminal = terminal, clock = clock, width = opts.width,
-    write = opts.write or to_stdout, started = clock(), drawn = nil, done = 0,
+    write = opts.write or host.write, started = clock(), drawn = nil, done = 0,
   }, Progress)
 end
 

@@ -122,9 +122,9 @@ function show.draw(images, opts)
   opts = util.options("show", OPTIONS, opts)
   if opts.color == nil then
     local says = os.getenv "COLORTERM"
-    opts.color = not opts.write and (says == "truecolor" or says == "24bit") and core.is_terminal(1)
+    opts.color = not opts.write and (says == "truecolor" or says == "24bit") and require("moonlet.host").is_terminal()
   end
-  local write = opts.write or function(text) io.stdout:write(text) end
+  local write = opts.write or require("moonlet.host").write
   write(show.text(images, opts))
 end
 

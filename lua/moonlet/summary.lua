@@ -94,7 +94,7 @@ end
 -- @tparam[opt] table opts `print`: a function that takes a line
 function summary.print(model, opts)
   local settings = util.options(model:who() .. ": summary", { { "print", "function" } }, opts)
-  local write = settings.print or function(line) io.stdout:write(line, "\n") end
+  local write = settings.print or function(line) require("moonlet.host").write(line .. "\n") end
   for _, line in ipairs(summary.lines(model)) do write(line) end
 end
 

@@ -7,6 +7,7 @@
 local callbacks = require "moonlet.callbacks"
 local core = require "moonlet.core"
 local feed = require "moonlet.feed"
+local host = require "moonlet.host"
 local losses = require "moonlet.losses"
 local metrics = require "moonlet.metrics"
 local optim = require "moonlet.optim"
@@ -331,7 +332,7 @@ local function read_callbacks(self, opts, source)
   local history = callbacks.History {}
   list[#list + 1] = history
   local verbose = opts.verbose
-  if verbose == nil then verbose = core.is_terminal(1) end
+  if verbose == nil then verbose = host.is_terminal() end
   if verbose == 2 then
     list[#list + 1] = callbacks.ProgressBar { terminal = false }
   elseif verbose == true or verbose == 1 then

@@ -150,6 +150,12 @@ describe("1,000 steps", function()
   end)
 end)
 
+describe("a host", function()
+  it("decides about memory, threads, files and time", function()
+    assert.equal("ok: hooks, and none\nstatus 0\n", said_by(build .. "/spec/core/host"))
+  end)
+end)
+
 describe("many", function()
   it("contexts come and go, and share a runtime between threads", function()
     assert.equal("ok: 200 lives, 4 threads\nstatus 0\n", said_by(build .. "/spec/core/contexts"))

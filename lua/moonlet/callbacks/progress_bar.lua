@@ -4,7 +4,7 @@
 -- @classmod ProgressBar
 
 local Callback = require "moonlet.callbacks.callback"
-local core = require "moonlet.core"
+local host = require "moonlet.host"
 local logs_text = require("moonlet.callbacks.logs").text
 local util = require "moonlet.util"
 local progress = require "moonlet.progress"
@@ -22,7 +22,7 @@ function ProgressBar:init(opts)
   opts = util.options("ProgressBar", OPTIONS, opts)
   self.lines = opts.lines ~= false
   self.terminal = opts.terminal
-  if self.terminal == nil then self.terminal = core.is_terminal(1) end
+  if self.terminal == nil then self.terminal = host.is_terminal() end
   self.line_options = opts
 end
 

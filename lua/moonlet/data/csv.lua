@@ -37,11 +37,9 @@ local function is_numeric(fields)
 end
 
 local function read_first_line(path)
-  local file, reason = io.open(path, "r")
-  if not file then core.fail("csv: cannot open %s", reason) end
-  local line = file:read "*l"
-  file:close()
-  if not line then core.fail("csv: '%s' is empty", path) end
+  local text = core.read_file(path)
+  if text == "" then core.fail("csv: '%s' is empty", path) end
+  local line = text:match "^[^\n]*"
   return (line:gsub("^\239\187\191", ""))
 end
 
