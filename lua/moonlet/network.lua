@@ -300,13 +300,25 @@ function Network:predict(x, opts)
   return trainer().predict(self, x, opts)
 end
 
---- One step of training on one batch.
+--- One step of training on one batch: whole, in slices, or in the background.
+--
+-- `budget_us = n` computes for n microseconds and returns false, or true and the numbers once the step is done. Called again, it
+-- goes on with the step that has begun, whatever x and y are; after the last slice the next call begins another step.
+-- `background = true` returns a ticket with `done()`, `result()` and `cancel()` (see `moonlet.partial`). Until the step is over the
+-- weights are those of the last whole step. Whatever else trains the model or replaces its weights gives the step up.
+-- @usage if model:train_on_batch(x, y, { budget_us = 500 }) then x, y = sample() end -- once a frame
+-- local ticket = model:train_on_batch(x, y, { background = true })
 -- @param x as in `fit`
 -- @param y as in `fit`
--- @tparam[opt] table opts `sample_weight`, `class_weight`, `reset_metrics` (true)
+-- @tparam[opt] table opts `sample_weight`, `class_weight`, `reset_metrics` (true), `budget_us`, `background`
 -- @treturn table numbers by name: `loss`, and the metrics
 function Network:train_on_batch(x, y, opts)
   return trainer().train_on_batch(self, x, y, opts)
+end
+
+--- Gives up a step of `train_on_batch` that has begun and is not over. The weights stay as they are.
+function Network:cancel()
+  require("moonlet.partial").cancel(self)
 end
 
 --- Loss and metrics of one batch.

@@ -213,17 +213,31 @@ function Step:program(batch)
   return self.graph:program({ mode = self.spec.kind == "train" and "train" or "infer", inputs = types })
 end
 
---- Runs on one batch. number: of the step, for random numbers.
-function Step:run(batch, number)
+local function bound_to(self, batch)
   local bound = self.bound[batch.key]
   if not bound then
     bound = { program = self:program(batch), arguments = { out = self.out } }
     self.bound[batch.key] = bound
   end
+  return bound
+end
+
+--- Runs on one batch. number: of the step, for random numbers.
+function Step:run(batch, number)
+  local bound = bound_to(self, batch)
   local arguments = arguments_of(batch, bound.arguments)
   arguments.step = number
   trace.run_hooks(self.hooks)
   bound.program:run(arguments)
+end
+
+--- The program for a batch, and arguments of its own for a run that is not over at once.
+function Step:bind(batch, number)
+  local bound = bound_to(self, batch)
+  bound.held = arguments_of(batch, bound.held or { out = self.out })
+  bound.held.step = number
+  trace.run_hooks(self.hooks)
+  return bound.program, bound.held
 end
 
 --- Reads what has added up into logs.

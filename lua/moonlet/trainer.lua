@@ -11,6 +11,7 @@ local host = require "moonlet.host"
 local losses = require "moonlet.losses"
 local metrics = require "moonlet.metrics"
 local optim = require "moonlet.optim"
+local partial = require "moonlet.partial"
 local step = require "moonlet.step"
 local util = require "moonlet.util"
 
@@ -101,6 +102,7 @@ function trainer.compile(self, opts)
     metrics_of = metrics_for(settings.metrics), weighted_metrics_of = metrics_for(settings.weighted_metrics),
   }
   compiled.heads_of = heads_of(self, compiled)
+  partial.cancel(self, "the model was compiled again")
   self.net.compiled = compiled
   return self
 end
@@ -397,6 +399,7 @@ function trainer.fit(self, x, y, opts)
   local history
   run.callbacks, history = read_callbacks(self, opts, run.source)
   run.begins_batches = wants_batch_begin(run.callbacks)
+  partial.cancel(self, "fit was called")
   rawset(self, "stop_training", false)
   rawset(self, "history", history)
   notify(run.callbacks, "on_train_begin", {})
@@ -412,6 +415,7 @@ end
 -- ---- One batch ----
 
 local ON_BATCH = { { "sample_weight", "any" }, { "class_weight", "table" }, { "reset_metrics", "boolean", default = true } }
+local TRAIN_ON_BATCH = { ON_BATCH[1], ON_BATCH[2], ON_BATCH[3], { "budget_us", "positive" }, { "background", "boolean" } }
 
 -- One batch as `feed` gives them.
 local function single_batch(self, method, x, y, opts)
@@ -425,17 +429,26 @@ end
 
 local function on_batch(self, kind, method, x, y, opts)
   local compiled = need_compiled(self, method)
-  opts = util.options(self:who() .. ": " .. method, ON_BATCH, opts)
+  opts = util.options(self:who() .. ": " .. method, kind == "train" and TRAIN_ON_BATCH or ON_BATCH, opts)
   local batch, entry = single_batch(self, method, x, y, opts)
   local made = step.of(self, kind, batch, entry, opts.class_weight)
+  if kind == "train" then partial.cancel(self, "another one was begun") end
   if opts.reset_metrics then step.reset(compiled, kind) end
+  if opts.background and not made.graph then self:fail("train_on_batch: in eager mode nothing runs in the background") end
+  if opts.background then return partial.start(self, made, batch) end
+  if opts.budget_us and made.graph then return partial.begin(self, made, batch, opts.budget_us) end
   if kind == "train" then self.net.step = self.net.step + 1 end
   made:run(batch, self.net.step)
+  if opts.budget_us then return true, made:read({}) end
   return made:read({})
 end
 
 --- See `Network:train_on_batch`.
 function trainer.train_on_batch(self, x, y, opts)
+  if self.net.pending and type(opts) == "table" and opts.budget_us then
+    if self.net.pending.ticket then self:fail("train_on_batch: a step is running in the background; finish it first") end
+    return partial.go_on(self, opts.budget_us)
+  end
   return on_batch(self, "train", "train_on_batch", x, y, opts)
 end
 
