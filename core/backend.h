@@ -89,6 +89,15 @@ typedef struct moon_backend {
                         const moon_array *out, int nout, bool fast, moon_choice *choice);
   /* The same for a fused loop; *loop is copied by the backend if it keeps it. */
   moon_status (*select_loop)(moon_context *ctx, moon_device *device, const moon_loop *loop, moon_choice *choice);
+  /* The same for a product (op with MOON_OPF_PRODUCT) whose result only this loop uses: the kernel applies the loop to each block of
+  ** the result while it is in a near cache or in registers, so that the result itself is never stored. in: the operands of node, then
+  ** those of epilogue->loop.in; product: the dense result, for its shape (it has no memory); out: those of epilogue->loop.out, which
+  ** are dense. The call has these operands in this order, and node as its node. dense_in and alias_in count through all inputs; an
+  ** output may take the memory of a loop input only if no other job, and no later part of the same job, reads it.
+  ** MOON_EUNSUPPORTED, without a message: planned as two launches. NULL: always two launches. */
+  moon_status (*select_product)(moon_context *ctx, moon_device *device, const moon_node *node, const moon_array *in, int nin,
+                                const moon_array *product, const moon_epilogue *epilogue, const moon_array *out, int nout,
+                                moon_choice *choice);
   /* Runs jobs [first, last) of a phase; threads false: on the calling thread. */
   void (*run)(moon_device *device, moon_kernel_fn kernel, const moon_call *call, int64_t first, int64_t last, bool threads);
   moon_status (*limits)(moon_context *ctx, moon_device *device, moon_limits *limits); /* NULL: not known */

@@ -45,10 +45,12 @@ static void put_operands(writer *w, const moon_program *p, const moon_launch *l)
   }
 }
 
-static void put_name(writer *w, const moon_node *n) {
-  put(w, "%s", n->op->name);
-  if (n->op->id != MOON_OP_loop) return;
-  const moon_graph *body = n->graphs[0];
+/* The op, and what a loop, or the loop that finishes a product, does: "matmul [add relu]". */
+static void put_name(writer *w, const moon_launch *l) {
+  const moon_node *loop = l->epilogue ? l->epilogue : l->node;
+  put(w, "%s", l->node->op->name);
+  if (loop->op->id != MOON_OP_loop) return;
+  const moon_graph *body = loop->graphs[0];
   put(w, " [");
   for (int i = 0, count = 0; i < body->nnodes; i++) {
     moon_op_id op = body->nodes[i]->op->id;
@@ -63,7 +65,7 @@ static void put_program(writer *w, const moon_program *p, int depth) {
     const moon_launch *l = &p->launches[i];
     const char *line = moon__node_line(l->node), *path = moon__node_path(l->node);
     put(w, "%*s%3d %s ", depth * 2, "", i + 1, i < p->nprologue ? "once" : "run ");
-    put_name(w, l->node);
+    put_name(w, l);
     put(w, ": %s", l->choice.kernel ? l->choice.kernel : "?");
     if (l->choice.why) put(w, " (%s)", l->choice.why);
     put(w, " ");
@@ -80,7 +82,7 @@ static void put_program(writer *w, const moon_program *p, int depth) {
 void moon__launch_name(const moon_launch *l, char *buf, size_t buf_bytes) {
   writer w = {.text = buf, .room = buf_bytes};
   buf[0] = '\0';
-  put_name(&w, l->node);
+  put_name(&w, l);
 }
 
 void moon__launch_operands(const moon_program *p, const moon_launch *l, char *buf, size_t buf_bytes) {

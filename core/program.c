@@ -158,6 +158,7 @@ static void free_launch(moon_runtime *runtime, moon_launch *l) {
   moon_program_release(l->child[0]);
   moon_program_release(l->child[1]);
   moon_value_release(&l->node->outputs[0]);
+  if (l->epilogue) moon_value_release(&l->epilogue->outputs[0]);
 }
 
 void moon_program_release(moon_program *p) {
@@ -192,7 +193,7 @@ static void count_launches(const moon_program *p, moon_program_stats *s) {
   s->constant_bytes += p->constant_bytes;
   for (int i = 0; i < p->nlaunches; i++) {
     const moon_launch *l = &p->launches[i];
-    s->loops += l->node->op->id == MOON_OP_loop;
+    s->loops += l->node->op->id == MOON_OP_loop || l->epilogue;
     for (int k = 0; k < 2; k++) {
       if (l->child[k]) count_launches(l->child[k], s);
     }

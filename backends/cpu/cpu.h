@@ -31,6 +31,10 @@ extern const moon_cpu_loop_fn moon__cpu_loops[MOON_OP_COUNT][MOON_DTYPE_COUNT];
 /* Fast kernels (fast.c, loop.c). Sets *found and fills choice when there is one for these operands. */
 moon_status moon__cpu_fast_select(moon_context *ctx, moon_device *device, const moon_node *node, const moon_array *in, int nin,
                                   const moon_array *out, int nout, moon_choice *choice, bool *found);
+/* backend.h: select_product. */
+moon_status moon__cpu_select_product(moon_context *ctx, moon_device *device, const moon_node *node, const moon_array *in, int nin,
+                                     const moon_array *product, const moon_epilogue *epilogue, const moon_array *out, int nout,
+                                     moon_choice *choice);
 /* Is there a kernel for this composite as a whole? */
 bool moon__cpu_fast_has(moon_device *device, const moon_node *node);
 /* Measures, for about 0.1 s; in peak.c. */

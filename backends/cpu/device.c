@@ -147,6 +147,7 @@ const moon_backend moon__cpu_backend = {
     .has_kernel = moon__cpu_fast_has,
     .select = cpu_select,
     .select_loop = moon__cpu_loop_select,
+    .select_product = moon__cpu_select_product,
     .run = cpu_run,
     .limits = moon__cpu_limits,
 };

@@ -12,25 +12,26 @@ typedef struct candidate {
   moon_op_id op;
   bool (*fits)(const moon_fast *f);
   moon_status (*plan)(const moon_fast *f, moon_choice *c);
+  bool finishes; /* plan heeds f->epilogue */
 } candidate;
 
 static const candidate candidates[] = {
-    {MOON_OP_matmul, moon__cpu_matmul_fits, moon__cpu_matmul_plan},
-    {MOON_OP_matmul, moon__cpu_matmul_f64_fits, moon__cpu_matmul_f64_plan},
-    {MOON_OP_conv, moon__cpu_conv_fits, moon__cpu_conv_plan},
-    {MOON_OP_conv_input_grad, moon__cpu_conv_fits, moon__cpu_conv_input_grad_plan},
-    {MOON_OP_conv_filter_grad, moon__cpu_conv_fits, moon__cpu_conv_filter_grad_plan},
-    {MOON_OP_max_pool, moon__cpu_pool_fits, moon__cpu_max_pool_plan},
-    {MOON_OP_max_pool_grad, moon__cpu_pool_fits, moon__cpu_max_pool_grad_plan},
-    {MOON_OP_avg_pool, moon__cpu_pool_fits, moon__cpu_avg_pool_plan},
-    {MOON_OP_avg_pool_grad, moon__cpu_pool_fits, moon__cpu_avg_pool_grad_plan},
-    {MOON_OP_softmax, moon__cpu_rows_fits, moon__cpu_rows_plan},
-    {MOON_OP_log_softmax, moon__cpu_rows_fits, moon__cpu_rows_plan},
-    {MOON_OP_layer_norm, moon__cpu_rows_fits, moon__cpu_rows_plan},
-    {MOON_OP_rms_norm, moon__cpu_rows_fits, moon__cpu_rows_plan},
-    {MOON_OP_softmax_cross_entropy, moon__cpu_rows_fits, moon__cpu_rows_plan},
-    {MOON_OP_softmax_cross_entropy_grad, moon__cpu_rows_fits, moon__cpu_rows_plan},
-    {MOON_OP_adam_update, moon__cpu_rows_fits, moon__cpu_rows_plan},
+    {MOON_OP_matmul, moon__cpu_matmul_fits, moon__cpu_matmul_plan, true},
+    {MOON_OP_matmul, moon__cpu_matmul_f64_fits, moon__cpu_matmul_f64_plan, false},
+    {MOON_OP_conv, moon__cpu_conv_fits, moon__cpu_conv_plan, false},
+    {MOON_OP_conv_input_grad, moon__cpu_conv_fits, moon__cpu_conv_input_grad_plan, false},
+    {MOON_OP_conv_filter_grad, moon__cpu_conv_fits, moon__cpu_conv_filter_grad_plan, false},
+    {MOON_OP_max_pool, moon__cpu_pool_fits, moon__cpu_max_pool_plan, false},
+    {MOON_OP_max_pool_grad, moon__cpu_pool_fits, moon__cpu_max_pool_grad_plan, false},
+    {MOON_OP_avg_pool, moon__cpu_pool_fits, moon__cpu_avg_pool_plan, false},
+    {MOON_OP_avg_pool_grad, moon__cpu_pool_fits, moon__cpu_avg_pool_grad_plan, false},
+    {MOON_OP_softmax, moon__cpu_rows_fits, moon__cpu_rows_plan, false},
+    {MOON_OP_log_softmax, moon__cpu_rows_fits, moon__cpu_rows_plan, false},
+    {MOON_OP_layer_norm, moon__cpu_rows_fits, moon__cpu_rows_plan, false},
+    {MOON_OP_rms_norm, moon__cpu_rows_fits, moon__cpu_rows_plan, false},
+    {MOON_OP_softmax_cross_entropy, moon__cpu_rows_fits, moon__cpu_rows_plan, false},
+    {MOON_OP_softmax_cross_entropy_grad, moon__cpu_rows_fits, moon__cpu_rows_plan, false},
+    {MOON_OP_adam_update, moon__cpu_rows_fits, moon__cpu_rows_plan, false},
 };
 enum { CANDIDATES = sizeof candidates / sizeof *candidates };
 
@@ -62,25 +63,40 @@ static moon_status fail(const moon_fast *f, moon_choice *c, moon_status status) 
   if (c->state) moon__free(f->device->runtime, c->state);
   memset(c, 0, sizeof *c);
   if (status == MOON_EMEMORY) return moon__fail_memory(f->ctx);
+  if (status == MOON_EUNSUPPORTED) return status;
   return moon__fail_node(f->ctx, f->node, status, "its scratch memory is larger than the address space");
 }
 
-moon_status moon__cpu_fast_select(moon_context *ctx, moon_device *device, const moon_node *node, const moon_array *in, int nin,
-                                  const moon_array *out, int nout, moon_choice *choice, bool *found) {
-  moon_fast f = {.ctx = ctx, .device = device, .node = node, .in = in, .out = out, .nin = nin, .nout = nout};
+static moon_status plan(moon_fast *f, moon_choice *choice, bool *found) {
   *found = false;
   for (int i = 0; i < CANDIDATES; i++) {
-    if (candidates[i].op != node->op->id) continue;
-    if (!f.isa) f.isa = moon__cpu_isa();
-    if (!candidates[i].fits(&f)) continue;
+    if (candidates[i].op != f->node->op->id || (f->epilogue && !candidates[i].finishes)) continue;
+    if (!f->isa) f->isa = moon__cpu_isa();
+    if (!candidates[i].fits(f)) continue;
     memset(choice, 0, sizeof *choice);
-    moon_status status = candidates[i].plan(&f, choice);
-    if (status != MOON_OK) return fail(&f, choice, status);
+    moon_status status = candidates[i].plan(f, choice);
+    if (status != MOON_OK) return fail(f, choice, status);
     if (choice->nphases == 0) moon__fast_phase(choice, run_nothing, 0);
     *found = true;
     return MOON_OK;
   }
   return MOON_OK;
+}
+
+moon_status moon__cpu_fast_select(moon_context *ctx, moon_device *device, const moon_node *node, const moon_array *in, int nin,
+                                  const moon_array *out, int nout, moon_choice *choice, bool *found) {
+  moon_fast f = {.ctx = ctx, .device = device, .node = node, .in = in, .out = out, .nin = nin, .nout = nout};
+  return plan(&f, choice, found);
+}
+
+moon_status moon__cpu_select_product(moon_context *ctx, moon_device *device, const moon_node *node, const moon_array *in, int nin,
+                                     const moon_array *product, const moon_epilogue *epilogue, const moon_array *out, int nout,
+                                     moon_choice *choice) {
+  moon_fast f = {.ctx = ctx, .device = device, .node = node, .in = in, .out = product, .nin = nin, .nout = 1, .epilogue = epilogue};
+  bool found = false;
+  (void)out, (void)nout; /* dense, as the loop's strides say */
+  moon_status status = plan(&f, choice, &found);
+  return status == MOON_OK && !found ? MOON_EUNSUPPORTED : status;
 }
 
 bool moon__cpu_fast_has(moon_device *device, const moon_node *node) {

@@ -15,6 +15,7 @@ typedef struct moon_fast {
   const moon_array *in, *out; /* data is NULL; shapes and strides are final; outputs are dense */
   int nin, nout;
   moon_isa isa;
+  const moon_epilogue *epilogue; /* a product that a loop finishes (epilogue.h); `out` is the product's result then. Else NULL */
 } moon_fast;
 
 /* Gives the choice a zeroed state, freed with it. NULL: memory is out. */
@@ -24,7 +25,8 @@ void moon__fast_phase(moon_choice *c, moon_kernel_fn run, int64_t njobs);
 /* y[i] = parts[0][i] + parts[1][i] + ..., in order, for i in [lo, hi); parts [n][count]. */
 void moon__sum_parts(float *y, const float *parts, int64_t n, int64_t count, int64_t lo, int64_t hi);
 
-/* Planners give MOON_OK, MOON_EMEMORY, or MOON_ESIZE when scratch memory is larger than the address space; a choice without phases
+/* Planners give MOON_OK, MOON_EMEMORY, or MOON_ESIZE when scratch memory is larger than the address space, or
+** MOON_EUNSUPPORTED for an epilogue they cannot run; a choice without phases
 ** has nothing to compute. */
 bool moon__cpu_matmul_fits(const moon_fast *f);
 moon_status moon__cpu_matmul_plan(const moon_fast *f, moon_choice *c);

@@ -4,7 +4,8 @@
 **
 ** b is packed into panels [n / width][k][width] when it is used often enough to pay for it or its columns do not lie side by side;
 ** a only when neither its rows nor its columns are contiguous, or its rows fall onto the same cache sets. Where m n is small and
-** k is long, k is cut too, and the partial products are added up in a last phase, in order.
+** k is long, k is cut too, and the partial products are added up in a later phase, in order. A loop that finishes the product runs
+** over each block, which is on the stack then, once its sums are complete.
 */
 #include "gemm.h"
 
@@ -12,6 +13,7 @@
 
 #include "base/alloc.h"
 #include "base/size.h"
+#include "epilogue.h"
 #include "fast.h"
 
 typedef struct gemm_plan {
@@ -28,7 +30,11 @@ typedef struct gemm_plan {
   int64_t a_matrices, b_matrices;      /* matrices that are packed: 1 or batch */
   size_t a_packed, b_packed, partial;  /* offsets in scratch */
   int64_t a_bytes_step, b_bytes_step;  /* floats from one packed matrix to the next */
+  int64_t sum_rows;                    /* of a job that adds up partial products for a loop */
+  moon_finish *finish;                 /* behind the plan; NULL: none */
 } gemm_plan;
+
+enum { BLOCK_FLOATS = 16384, SUM_BLOCK = 4096 }; /* sums on the stack, at most; results of a job that adds up partial products */
 
 /* ---- Tiles over panels ---- */
 
@@ -46,11 +52,14 @@ void moon__gemm_panel(const moon_gemm_set *set, moon_gemm_form form, moon_gemm_t
     if (w == 1 && !padded && left < set->lanes) w = 0;
     t.columns = moon__min_i64(left, (w ? w : 1) * set->lanes);
     moon_gemm_tile row = t;
-    for (int64_t i = 0; i < m; i += height, row.a += a_tile, row.c += height * t.c_step)
+    for (int64_t i = 0; i < m; i += height, row.a += a_tile, row.c += height * t.c_step) {
       set->tile[form][w][moon__min_i64(height, m - i)](&row);
+      if (row.start) row.start += height * t.start_step;
+    }
     left -= t.columns;
     t.b += t.columns;
     t.c += t.columns;
+    if (t.start) t.start += t.columns;
   }
 }
 
@@ -90,69 +99,127 @@ static void run_pack(const moon_call *call, int64_t first, int64_t last) {
   }
 }
 
-/* One block of c over [k, k + length). */
-static void multiply(const gemm_plan *p, const moon_call *call, float *c, int64_t batch, int64_t i, int64_t j, int64_t k,
-                     int64_t length, bool add) {
-  int64_t m = moon__min_i64(p->m_block, p->m - i), n = moon__min_i64(p->n_block, p->n - j), wide = panel_columns(p);
-  moon_gemm_tile t = {.c_step = p->n, .nsegments = 1, .length = length, .add = add};
-  int64_t a_tile = p->height * p->a_row;
+/* A block of c: rows [i, i + m) and columns [j, j + n) of a product of the batch. */
+typedef struct block { int64_t batch, i, j, m, n; } block;
+
+static const float *start_of(const gemm_plan *p, const moon_call *call, const block *at, int64_t *step) {
+  if (!p->finish || p->finish->start < 0) return NULL;
+  const moon_finish_input *in = &p->finish->in[p->finish->start];
+  *step = in->row_step;
+  return matrix(&call->in[p->finish->nproduct + p->finish->start]) + (at->batch * p->m + at->i) * in->row_step + at->j;
+}
+
+/* c, the block's, over [k, k + length). */
+static void multiply(const gemm_plan *p, const moon_call *call, const block *at, float *c, int64_t c_step, int64_t k, int64_t length,
+                     bool add) {
+  int64_t wide = panel_columns(p), a_tile = p->height * p->a_row;
+  moon_gemm_tile t = {.c_step = c_step, .nsegments = 1, .length = length, .add = add};
+  const float *start = add ? NULL : start_of(p, call, at, &t.start_step);
   t.a_step = p->form == MOON_GEMM_ROWS ? p->a_row : p->a_column;
   if (p->pack_a) {
-    t.a = (float *)(void *)(call->scratch + p->a_packed) + (p->a_matrices > 1 ? batch : 0) * p->a_bytes_step + i * p->k +
+    t.a = (float *)(void *)(call->scratch + p->a_packed) + (p->a_matrices > 1 ? at->batch : 0) * p->a_bytes_step + at->i * p->k +
           k * p->height;
     t.a_step = p->height;
     a_tile = p->height * p->k;
   } else {
-    t.a = matrix(&call->in[0]) + batch_offset(p, p->a_batch, batch) + i * p->a_row + k * p->a_column;
+    t.a = matrix(&call->in[0]) + batch_offset(p, p->a_batch, at->batch) + at->i * p->a_row + k * p->a_column;
   }
-  const float *b = matrix(&call->in[1]) + batch_offset(p, p->b_batch, batch) + k * p->b_row + j * p->b_column;
+  const float *b = matrix(&call->in[1]) + batch_offset(p, p->b_batch, at->batch) + k * p->b_row + at->j * p->b_column;
   if (p->pack_b)
-    b = (float *)(void *)(call->scratch + p->b_packed) + (p->b_matrices > 1 ? batch : 0) * p->b_bytes_step + j * p->k + k * wide;
+    b = (float *)(void *)(call->scratch + p->b_packed) + (p->b_matrices > 1 ? at->batch : 0) * p->b_bytes_step + at->j * p->k +
+        k * wide;
   t.b_step = p->pack_b ? wide : p->b_row;
-  for (int64_t at = 0; at < n; at += wide) {
-    t.b = p->pack_b ? b + at * p->k : b + at;
-    t.c = c + i * p->n + j + at;
-    t.columns = moon__min_i64(wide, n - at);
-    moon__gemm_panel(p->set, p->form, t, m, p->height, a_tile, p->width, p->pack_b);
+  for (int64_t j = 0; j < at->n; j += wide) {
+    t.b = p->pack_b ? b + j * p->k : b + j;
+    t.c = c + j;
+    t.start = start ? start + j : NULL;
+    t.columns = moon__min_i64(wide, at->n - j);
+    moon__gemm_panel(p->set, p->form, t, at->m, p->height, a_tile, p->width, p->pack_b);
   }
+}
+
+/* The block's sums over [k, end). */
+static void make_sums(const gemm_plan *p, const moon_call *call, const block *at, float *c, int64_t c_step, int64_t k, int64_t end) {
+  bool add = false;
+  if (p->dots) {
+    const float *a = matrix(&call->in[0]) + batch_offset(p, p->a_batch, at->batch) + at->i * p->a_row;
+    const float *b = matrix(&call->in[1]) + batch_offset(p, p->b_batch, at->batch) + at->j * p->b_column;
+    p->set->dots(c, c_step, a, p->a_row, b, p->b_column, at->m, at->n, p->k);
+    return;
+  }
+  do { /* once even where k is 0: the sums are what they start from then */
+    int64_t length = moon__min_i64(p->k_block, end - k);
+    multiply(p, call, at, c, c_step, k, length, add);
+    k += length;
+    add = true;
+  } while (k < end);
+}
+
+static block block_of(const gemm_plan *p, int64_t job, int64_t *segment) {
+  block at;
+  *segment = job % p->segments;
+  job /= p->segments;
+  at.j = job % p->n_blocks * p->n_block;
+  job /= p->n_blocks;
+  at.i = job % p->m_blocks * p->m_block;
+  at.batch = job / p->m_blocks;
+  at.m = moon__min_i64(p->m_block, p->m - at.i);
+  at.n = moon__min_i64(p->n_block, p->n - at.j);
+  return at;
 }
 
 static void run_multiply(const moon_call *call, int64_t first, int64_t last) {
   const gemm_plan *p = call->state;
   for (int64_t job = first; job < last; job++) {
-    int64_t rest = job, segment = rest % p->segments;
-    rest /= p->segments;
-    int64_t j = rest % p->n_blocks * p->n_block;
-    rest /= p->n_blocks;
-    int64_t i = rest % p->m_blocks * p->m_block, batch = rest / p->m_blocks;
+    int64_t segment;
+    block at = block_of(p, job, &segment);
     int64_t k = segment * p->k_segment, end = moon__min_i64(p->k, k + p->k_segment);
     float *c = (float *)(void *)call->out[0].data;
     if (p->segments > 1) c = (float *)(void *)(call->scratch + p->partial) + segment * p->batch * p->m * p->n;
-    c += batch * p->m * p->n;
-    if (p->dots) {
-      const float *a = matrix(&call->in[0]) + batch_offset(p, p->a_batch, batch) + i * p->a_row;
-      const float *b = matrix(&call->in[1]) + batch_offset(p, p->b_batch, batch) + j * p->b_column;
-      p->set->dots(c + i * p->n + j, p->n, a, p->a_row, b, p->b_column, moon__min_i64(p->m_block, p->m - i),
-                   moon__min_i64(p->n_block, p->n - j), p->k);
-      continue;
-    }
-    bool add = false;
-    do { /* once even where k is 0: the product is 0 then */
-      int64_t length = moon__min_i64(p->k_block, end - k);
-      multiply(p, call, c, batch, i, j, k, length, add);
-      k += length;
-      add = true;
-    } while (k < end);
+    make_sums(p, call, &at, c + (at.batch * p->m + at.i) * p->n + at.j, p->n, k, end);
   }
 }
 
-enum { SUM_BLOCK = 4096 };
 static void run_sum(const moon_call *call, int64_t first, int64_t last) {
   const gemm_plan *p = call->state;
   int64_t count = p->batch * p->m * p->n;
   const float *partial = (const float *)(const void *)(call->scratch + p->partial);
   moon__sum_parts((float *)(void *)call->out[0].data, partial, p->segments, count, moon__min_i64(count, first * SUM_BLOCK),
                   moon__min_i64(count, last * SUM_BLOCK));
+}
+
+/* ---- Phases of a product that a loop finishes ---- */
+
+static void run_finished(const moon_call *call, int64_t first, int64_t last) {
+  const gemm_plan *p = call->state;
+  _Alignas(64) float sums[BLOCK_FLOATS];
+  moon_finishing r;
+  moon__finish_begin(&r, p->finish, call);
+  for (int64_t job = first; job < last; job++) {
+    int64_t segment;
+    block at = block_of(p, job, &segment);
+    make_sums(p, call, &at, sums, at.n, 0, p->k);
+    moon__finish_block(&r, sums, at.n, at.batch * p->m + at.i, at.m, at.j, at.n, job / p->n_blocks, true);
+  }
+}
+
+static void run_finished_sum(const moon_call *call, int64_t first, int64_t last) {
+  const gemm_plan *p = call->state;
+  _Alignas(64) float sums[BLOCK_FLOATS];
+  moon_finishing r;
+  int64_t rows = p->batch * p->m;
+  moon__finish_begin(&r, p->finish, call);
+  for (int64_t job = first; job < last; job++) {
+    int64_t row = job * p->sum_rows, n = moon__min_i64(p->sum_rows, rows - row);
+    const float *partial = (const float *)(const void *)(call->scratch + p->partial) + row * p->n;
+    moon__sum_parts(sums, partial, p->segments, rows * p->n, 0, n * p->n);
+    moon__finish_block(&r, sums, p->n, row, n, 0, p->n, job, true);
+  }
+}
+
+static void run_combine(const moon_call *call, int64_t first, int64_t last) {
+  const gemm_plan *p = call->state;
+  moon__finish_combine(p->finish, call, first, last);
 }
 
 /* ---- Plan ---- */
@@ -258,24 +325,49 @@ static bool lay_out(gemm_plan *p, moon_choice *c) {
   return true;
 }
 
+/* Plans the loop that finishes the product; blocks of sums must fit onto the stack. */
+static moon_status plan_finish(const moon_fast *f, gemm_plan *p, moon_choice *c) {
+  p->finish = (moon_finish *)(void *)(p + 1);
+  moon_status s = moon__finish_plan(f, p->finish, !p->dots && p->segments == 1, c);
+  if (s != MOON_OK || (p->finish->plain && p->segments == 1)) return s;
+  if (p->finish->plain || p->n > BLOCK_FLOATS) return MOON_EUNSUPPORTED;
+  while (p->m_block * p->n_block > BLOCK_FLOATS) p->m_block = moon__ceildiv_i64(p->m_block / 2, p->height) * p->height;
+  p->m_blocks = moon__ceildiv_i64(p->m, p->m_block);
+  p->sum_rows = moon__max_i64(1, SUM_BLOCK / p->n);
+  return MOON_OK;
+}
+
+static void add_phases(gemm_plan *p, moon_choice *c) {
+  bool finish = p->finish && !p->finish->plain, cut = p->segments > 1;
+  if (p->a_packs + p->b_packs > 0) moon__fast_phase(c, run_pack, p->a_packs + p->b_packs);
+  moon__fast_phase(c, finish && !cut ? run_finished : run_multiply, p->batch * p->m_blocks * p->n_blocks * p->segments);
+  if (cut && finish) moon__fast_phase(c, run_finished_sum, moon__ceildiv_i64(p->batch * p->m, p->sum_rows));
+  else if (cut) moon__fast_phase(c, run_sum, moon__ceildiv_i64(p->batch * p->m * p->n, SUM_BLOCK));
+  if (finish && p->finish->reduces) moon__fast_phase(c, run_combine, moon__finish_combine_jobs(p->finish));
+}
+
 bool moon__cpu_matmul_fits(const moon_fast *f) {
   gemm_plan p = {0};
   return f->in[0].dtype == MOON_DTYPE_f32 && f->out[0].dtype == MOON_DTYPE_f32 && read_shapes(&p, &f->in[0], &f->in[1]);
 }
 
 moon_status moon__cpu_matmul_plan(const moon_fast *f, moon_choice *c) {
-  gemm_plan *p = moon__fast_state(f, c, sizeof *p);
+  gemm_plan *p = moon__fast_state(f, c, sizeof *p + (f->epilogue ? sizeof *p->finish : 0));
   if (!p) return MOON_EMEMORY;
   p->set = MOON_ISA_PICK(f->isa, moon__gemm_set);
   read_shapes(p, &f->in[0], &f->in[1]);
   c->kernel = MOON_ISA_TEXT(f->isa, "cpu_matmul_f32");
-  if (p->m == 0 || p->n == 0 || p->batch == 0) return MOON_OK; /* no phases: nothing to compute */
+  if (p->m == 0 || p->n == 0 || p->batch == 0) return f->epilogue ? MOON_EUNSUPPORTED : MOON_OK; /* nothing to compute */
   choose_tiles(p);
   choose_blocks(p);
+  if (f->epilogue) {
+    moon_status s = plan_finish(f, p, c);
+    if (s != MOON_OK) return s;
+  }
   if (!lay_out(p, c)) return MOON_ESIZE;
-  if (p->a_packs + p->b_packs > 0) moon__fast_phase(c, run_pack, p->a_packs + p->b_packs);
-  moon__fast_phase(c, run_multiply, p->batch * p->m_blocks * p->n_blocks * p->segments);
-  if (p->segments > 1) moon__fast_phase(c, run_sum, moon__ceildiv_i64(p->batch * p->m * p->n, SUM_BLOCK));
+  int64_t parts = p->segments > 1 ? moon__ceildiv_i64(p->batch * p->m, p->sum_rows) : p->batch * p->m_blocks;
+  if (p->finish && !moon__finish_parts(p->finish, parts, c)) return MOON_ESIZE;
+  add_phases(p, c);
   c->why = p->dots ? "few rows: dots" : p->pack_b ? "packed b" : "b as it lies";
   return MOON_OK;
 }

@@ -24,6 +24,8 @@ typedef struct moon_gemm_tile {
   const int64_t *b_segments;      /* from b; NULL: one after the other */
   int64_t columns;                /* of c, at most the tile's; b has all of the tile's, but for the part kernel */
   bool add;                       /* c += instead of c = */
+  const float *start;             /* otherwise what the sums start from, rows start_step apart; NULL: 0 */
+  int64_t start_step;
 } moon_gemm_tile;
 typedef void (*moon_gemm_fn)(const moon_gemm_tile *t);
 

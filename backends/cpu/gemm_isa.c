@@ -16,15 +16,15 @@
 #define ROWS_4 3
 #endif
 
-/* c [rows, columns] from a tile that was computed beside it. */
+/* c [rows, columns] from a tile that was computed beside it, and what it starts from. */
 static __attribute__((noinline)) void store_edge(float *c, int64_t c_step, const float *x, int64_t x_step, int64_t rows,
-                                                 int64_t columns, bool add) {
-  for (int64_t i = 0; i < rows; i++, c += c_step, x += x_step) {
+                                                 int64_t columns, const float *start, int64_t start_step) {
+  for (int64_t i = 0; i < rows; i++, c += c_step, x += x_step, start = start ? start + start_step : NULL) {
     int64_t j = 0;
-    for (; j + VL <= columns; j += VL) vstore(c + j, add ? vload(c + j) + vload(x + j) : vload(x + j));
+    for (; j + VL <= columns; j += VL) vstore(c + j, start ? vload(start + j) + vload(x + j) : vload(x + j));
     if (j == columns) continue;
     vf part = vload_part(x + j, columns - j);
-    vstore_part(c + j, add ? vload_part(c + j, columns - j) + part : part, columns - j);
+    vstore_part(c + j, start ? vload_part(start + j, columns - j) + part : part, columns - j);
   }
 }
 
@@ -34,10 +34,11 @@ MOON_INLINE void tile(const moon_gemm_tile *t, const int form, const int vectors
   float edge[MOON_GEMM_MAX_ROWS * MOON_GEMM_MAX_VECTORS * VL];
   const int64_t a_step = t->a_step, b_step = t->b_step, length = t->length, columns = t->columns;
   const bool whole = columns == vectors * VL;
-  const float *b = t->b;
-  if (whole && t->add) {
-    const float *x = t->c;
-    MOON_UNROLL(14) for (int i = 0; i < rows; i++, x += t->c_step)
+  const float *b = t->b, *start = t->add ? t->c : t->start;
+  const int64_t start_step = t->add ? t->c_step : t->start_step;
+  if (whole && start) {
+    const float *x = start;
+    MOON_UNROLL(14) for (int i = 0; i < rows; i++, x += start_step)
       MOON_UNROLL(4) for (int j = 0; j < vectors; j++) acc[i][j] = vload(x + j * VL);
   } else {
     MOON_UNROLL(14) for (int i = 0; i < rows; i++)
@@ -61,7 +62,7 @@ MOON_INLINE void tile(const moon_gemm_tile *t, const int form, const int vectors
   const int64_t y_step = whole ? t->c_step : vectors * VL;
   MOON_UNROLL(14) for (int i = 0; i < rows; i++, y += y_step)
     MOON_UNROLL(4) for (int j = 0; j < vectors; j++) vstore(y + j * VL, acc[i][j]);
-  if (!whole) store_edge(t->c, t->c_step, edge, vectors * VL, rows, columns, t->add);
+  if (!whole) store_edge(t->c, t->c_step, edge, vectors * VL, rows, columns, start, start_step);
 }
 
 #define TILE(width, vectors, rows)                                                                                      \

@@ -327,6 +327,25 @@ static bool cut_jobs(planning *pl, moon_choice *choice) {
   return true;
 }
 
+moon_status moon__loop_plan_steps(moon_isa isa, moon_loop_plan *p, int64_t elements) {
+  planning pl = {.isa = isa, .plan = p};
+  p->set = MOON_ISA_PICK(isa, moon__tile_set);
+  p->gemm = MOON_ISA_PICK(isa, moon__gemm_set);
+  p->block_axis = -1;
+  p->block = 1;
+  p->inner = elements;
+  p->nsteps = 0;
+  if (!add_steps(&pl)) return MOON_EUNSUPPORTED;
+  find_lifetimes(&pl);
+  for (int i = 0; i < p->loop.nin; i++) {
+    const moon_loop_arg *arg = &p->loop.in[i];
+    p->in[i] = (moon_loop_operand){.reg = arg->reg, .dtype = arg->dtype, .bytes = (int)moon_dtype_bytes(arg->dtype),
+                                   .reduce = MOON_OP_COUNT};
+  }
+  place_registers(&pl);
+  return pl.arena_bytes <= MOON_ARENA_BYTES ? MOON_OK : MOON_ESIZE;
+}
+
 static void free_plan(moon_runtime *runtime, void *state) { moon__free(runtime, state); }
 
 static bool is_empty(const moon_loop *loop) {

@@ -65,6 +65,17 @@ typedef struct moon_loop_plan {
   moon_loop_operand in[MOON_LOOP_MAX_ARGS], out[MOON_LOOP_MAX_ARGS];
 } moon_loop_plan;
 
+/* Fills set and gemm, and plans the instructions of p->loop for tiles of up to `elements`, all operands in registers of the arena
+** (p->in and p->out tell which). MOON_ESIZE: they need more than the arena; MOON_EUNSUPPORTED: there is no loop for an instruction. */
+moon_status moon__loop_plan_steps(moon_isa isa, moon_loop_plan *p, int64_t elements);
+/* y[i * y_stride] = x[i * x_stride] for i in [0, n), strides in elements of that size. */
+void moon__loop_copy(char *y, int64_t y_stride, const char *x, int64_t x_stride, int64_t n, int bytes);
+/* y[i] = the number, for i in [0, n). */
+void moon__loop_number(char *y, const moon_loop_number *k, int64_t n);
+/* Combines x [length, inner] into its first inner elements, by halves. */
+void moon__loop_fold(const moon_loop_operand *o, char *x, int64_t length, int64_t inner);
+extern const int64_t moon__loop_ones[3]; /* steps, for moon_tile_fn */
+
 /* Phase 1: jobs of groups (and segments of them); phase 2: partial results become results. Fill: identities, when nothing is
 ** reduced. */
 void moon__loop_run(const moon_call *call, int64_t first, int64_t last);

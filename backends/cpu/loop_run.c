@@ -12,7 +12,7 @@ typedef struct running {
   char *reg[MOON_LOOP_MAX_REGS + MOON_LOOP_MAX_ARGS];
 } running;
 
-static const int64_t ones[3] = {1, 1, 1};
+const int64_t moon__loop_ones[3] = {1, 1, 1};
 
 /* ---- Moving tiles ---- */
 
@@ -31,7 +31,7 @@ static void splat(char *dst, const char *src, int64_t n, int bytes) {
     T *restrict y = (T *)(void *)dst;                                                \
     for (int64_t i = 0; i < n; i++) y[i * dst_stride] = x[i * src_stride];           \
   } while (0)
-static void copy_run(char *dst, int64_t dst_stride, const char *src, int64_t src_stride, int64_t n, int bytes) {
+void moon__loop_copy(char *dst, int64_t dst_stride, const char *src, int64_t src_stride, int64_t n, int bytes) {
   if (n <= 0) return;
   if (dst_stride == 1 && src_stride == 0 && n > 32) splat(dst, src, n, bytes);
   else if (dst_stride == 1 && src_stride == 1 && n > 16) memcpy(dst, src, (size_t)(n * bytes));
@@ -46,8 +46,8 @@ static void move_box(const moon_box *b, int64_t block, char *memory, char *dense
   int last = b->n - 1;
   int64_t run = b->size[last] * (last == 0 ? block : 1), stride = b->stride[last];
   for (;;) {
-    if (out) copy_run(memory, stride, dense, 1, run, bytes);
-    else copy_run(dense, 1, memory, stride, run, bytes);
+    if (out) moon__loop_copy(memory, stride, dense, 1, run, bytes);
+    else moon__loop_copy(dense, 1, memory, stride, run, bytes);
     dense += run * bytes;
     int d = last - 1;
     for (; d >= 0; d--) {
@@ -127,7 +127,7 @@ static void compute(running *r, int64_t n) {
   for (int i = 0; i < plan->nsteps; i++) {
     const moon_loop_step *s = &plan->step[i];
     const char *p[3] = {r->reg[s->src[0]], r->reg[s->src[1]], r->reg[s->src[2]]};
-    s->run(r->reg[s->dst], p, ones, n);
+    s->run(r->reg[s->dst], p, moon__loop_ones, n);
   }
 }
 
@@ -147,16 +147,15 @@ static void store_outputs(running *r, const place *p) {
 static void accumulate(const moon_loop_operand *o, char *acc, const char *tile, int64_t n, int64_t have) {
   int64_t both = moon__min_i64(n, have);
   const char *p[3] = {acc, tile, tile};
-  if (both > 0) o->combine(acc, p, ones, both);
+  if (both > 0) o->combine(acc, p, moon__loop_ones, both);
   if (n > have) memcpy(acc + have * o->bytes, tile + have * o->bytes, (size_t)((n - have) * o->bytes));
 }
 
-/* x [length, inner] -> its first inner elements, by halves. */
-static void fold_halves(const moon_loop_operand *o, char *x, int64_t length, int64_t inner) {
+void moon__loop_fold(const moon_loop_operand *o, char *x, int64_t length, int64_t inner) {
   while (length > 1) {
     int64_t half = length / 2, keep = length - half;
     const char *p[3] = {x, x + keep * inner * o->bytes, x};
-    o->combine(x, p, ones, half * inner);
+    o->combine(x, p, moon__loop_ones, half * inner);
     length = keep;
   }
 }
@@ -176,7 +175,7 @@ static void fold_tile(const moon_loop_plan *plan, const moon_loop_operand *o, ch
       if (tile != acc) memcpy(acc, tile, (size_t)(outer * length * inner * o->bytes));
       tile = acc;
       for (int64_t k = 0; k < outer; k++) {
-        fold_halves(o, acc + k * length * inner * o->bytes, length, inner);
+        moon__loop_fold(o, acc + k * length * inner * o->bytes, length, inner);
         if (k > 0) memmove(acc + k * inner * o->bytes, acc + k * length * inner * o->bytes, (size_t)(inner * o->bytes));
       }
     }
@@ -225,16 +224,16 @@ static void run_group(running *r, int64_t group, int64_t segment) {
 
 /* ---- Phases ---- */
 
-static void fill_number(char *y, const moon_loop_number *k, int64_t n) {
+void moon__loop_number(char *y, const moon_loop_number *k, int64_t n) {
   float f = (float)k->f;
   int32_t i32 = (int32_t)(uint32_t)(uint64_t)k->i;
   uint8_t u8 = k->dtype == MOON_DTYPE_bool ? k->i != 0 : (uint8_t)(uint64_t)k->i;
   switch (k->dtype) {
-    case MOON_DTYPE_f32: copy_run(y, 1, (const char *)&f, 0, n, 4); break;
-    case MOON_DTYPE_i32: copy_run(y, 1, (const char *)&i32, 0, n, 4); break;
-    case MOON_DTYPE_f64: copy_run(y, 1, (const char *)&k->f, 0, n, 8); break;
-    case MOON_DTYPE_i64: copy_run(y, 1, (const char *)&k->i, 0, n, 8); break;
-    default: copy_run(y, 1, (const char *)&u8, 0, n, 1); break;
+    case MOON_DTYPE_f32: moon__loop_copy(y, 1, (const char *)&f, 0, n, 4); break;
+    case MOON_DTYPE_i32: moon__loop_copy(y, 1, (const char *)&i32, 0, n, 4); break;
+    case MOON_DTYPE_f64: moon__loop_copy(y, 1, (const char *)&k->f, 0, n, 8); break;
+    case MOON_DTYPE_i64: moon__loop_copy(y, 1, (const char *)&k->i, 0, n, 8); break;
+    default: moon__loop_copy(y, 1, (const char *)&u8, 0, n, 1); break;
   }
 }
 
@@ -245,7 +244,7 @@ static void prepare(running *r) {
   for (int i = 0; i < nregs; i++) r->reg[i] = r->arena + (plan->reg_arena[i] < 0 ? 0 : plan->reg_arena[i]);
   for (int i = 0; i < plan->loop.nnumbers; i++) {
     const moon_loop_number *k = &plan->loop.number[i];
-    fill_number(r->reg[k->reg], k, n);
+    moon__loop_number(r->reg[k->reg], k, n);
   }
   for (int i = 0; i < plan->loop.nin; i++) {
     const moon_loop_operand *o = &plan->in[i];
@@ -283,7 +282,7 @@ void moon__loop_combine(const moon_call *call, int64_t first, int64_t last) {
       memcpy(y, x, (size_t)(n * o->bytes));
       for (int64_t s = 1; s < plan->segments; s++) {
         const char *p[3] = {y, x + s * o->count * o->bytes, y};
-        o->combine(y, p, ones, n);
+        o->combine(y, p, moon__loop_ones, n);
       }
     }
   }
@@ -295,6 +294,6 @@ void moon__loop_fill(const moon_call *call, int64_t first, int64_t last) {
   for (int i = 0; i < plan->loop.nout; i++) {
     const moon_loop_operand *o = &plan->out[i];
     if (o->reduce != MOON_OP_COUNT && call->out[i].data)
-      copy_run(call->out[i].data, 1, (const char *)&o->identity_bits, 0, o->count, o->bytes);
+      moon__loop_copy(call->out[i].data, 1, (const char *)&o->identity_bits, 0, o->count, o->bytes);
   }
 }

@@ -123,6 +123,7 @@ static double flops(const moon_node *n) {
 MOON_OP(matmul) = {
     MOON_OP_HEAD(matmul),
     .kind = MOON_STRUCTURED,
+    .flags = MOON_OPF_PRODUCT,
     .inputs = MOON_INPUTS_PROMOTE,
     .min_inputs = 2,
     .max_inputs = 2,

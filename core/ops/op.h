@@ -34,6 +34,7 @@ enum {
   MOON_OPF_VARIADIC = 32,    /* from Lua: the first argument is a table of tensors */
   MOON_OPF_INTERNAL = 64,    /* no Lua function of its own */
   MOON_OPF_METHOD_OFF = 128, /* a Lua function, but no tensor method */
+  MOON_OPF_PRODUCT = 512,    /* its result may be finished by a loop where it is computed (backend.h: select_product) */
   MOON_OPF_NOT_DIFFERENTIABLE = 256, /* gradient is zero everywhere (floor, comparisons, argmax) */
 };
 

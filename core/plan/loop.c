@@ -119,6 +119,57 @@ static moon_status fill(moon_context *ctx, moon_loop *loop, moon_map *regs, cons
   return MOON_OK;
 }
 
+/* Axis becomes two, the inner one of that size. */
+static void split_axis(moon_loop *loop, int axis, int64_t inner) {
+  uint32_t low = loop->reduced & ((2u << axis) - 1), high = loop->reduced & ~((1u << axis) - 1);
+  loop->reduced = low | high << 1;
+  for (int i = loop->ndim; i > axis; i--) loop->size[i] = loop->size[i - 1];
+  loop->size[axis] /= inner;
+  loop->size[axis + 1] = inner;
+  for (int k = 0; k < loop->nin + loop->nout; k++) {
+    int64_t *s = k < loop->nin ? loop->in[k].strides : loop->out[k - loop->nin].strides;
+    for (int i = loop->ndim; i > axis; i--) s[i] = s[i - 1];
+    s[axis] *= inner;
+  }
+  loop->ndim++;
+}
+
+static bool walks_in_order(const moon_loop *loop, const int64_t *strides) {
+  int64_t step = 1;
+  for (int i = loop->ndim - 1; i >= 0; i--) {
+    if (loop->size[i] == 0 || strides[i] != step) return false;
+    step *= loop->size[i];
+  }
+  return true;
+}
+
+bool moon__loop_epilogue(const moon_loop *loop, int product, int64_t columns, moon_epilogue *e) {
+  int64_t have = 1;
+  *e = (moon_epilogue){.loop = *loop, .acc = loop->in[product].reg, .rows = 1, .columns = columns};
+  moon_loop *l = &e->loop;
+  if (columns < 1 || !walks_in_order(l, l->in[product].strides)) return false;
+  int axis = l->ndim;
+  while (have < columns) {
+    int64_t left = columns / have;
+    if (axis == 0) return false;
+    int64_t size = l->size[axis - 1];
+    if (left % size == 0) {
+      axis--;
+      have *= size;
+    } else if (size % left == 0 && l->ndim < MOON_MAX_DIMS) {
+      split_axis(l, axis - 1, left);
+      have = columns;
+    } else {
+      return false;
+    }
+  }
+  e->row_axes = axis;
+  for (int i = 0; i < axis; i++) e->rows *= l->size[i];
+  l->nin--;
+  memmove(l->in + product, l->in + product + 1, (size_t)(l->nin - product) * sizeof *l->in);
+  return true;
+}
+
 moon_status moon__loop_make(moon_context *ctx, const moon_node *node, const moon_array *in, moon_loop *loop) {
   const moon_graph *body = node->graphs[0];
   moon_map regs;

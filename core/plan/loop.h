@@ -41,4 +41,13 @@ typedef struct moon_loop {
   moon_loop_ins ins[MOON_LOOP_MAX_INS];
   uint8_t reg_dtype[MOON_LOOP_MAX_REGS];
 } moon_loop;
+
+/* A loop that finishes a product (matmul, convolution): it takes the product's dense result, seen as [rows, columns] with columns its
+** last axis, element by element, from register acc; its other inputs are loop.in. Axes [0, row_axes) of the loop walk the rows,
+** outermost first, the rest walk the columns. */
+typedef struct moon_epilogue {
+  moon_loop loop;
+  int acc, row_axes;
+  int64_t rows, columns;
+} moon_epilogue;
 #endif

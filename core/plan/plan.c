@@ -45,6 +45,7 @@ typedef struct planner {
   moon_map late;   /* nodes whose results only go to variables */
   moon_map copies; /* value -> place *: its dense copy */
   moon_map variables; /* variable -> slot + 1 */
+  moon_map joins;     /* product -> the loop that may finish it, and back */
 } planner;
 
 /* ---- Buffers, operands, launches ---- */
@@ -155,31 +156,76 @@ static moon_status plan_copy(planner *pl, moon_node *like, const moon_operand *o
 
 static bool wants_dense(const moon_choice *c, int i) { return c->dense_in >> (i < 63 ? i : 63) & 1; }
 
-/* Replaces operand i of n by its dense copy, made once for all who want it. */
-static moon_status make_dense(planner *pl, moon_node *n, int i, moon_operand *o) {
-  const place *known = moon__map_get(&pl->copies, n->inputs[i]);
-  const place *from = place_of(pl, n->inputs[i]);
+/* Replaces the operand *o, value v, of n by its dense copy, made once for all who want it. */
+static moon_status make_dense(planner *pl, moon_node *n, const moon_value *v, moon_operand *o) {
+  const place *known = moon__map_get(&pl->copies, v);
+  const place *from = place_of(pl, v);
   if (known) {
     *o = known->operand;
     return MOON_OK;
   }
   moon_operand strided = *o;
   moon_status s = plan_copy(pl, n, &strided, o, from->lasting, -1);
-  return s == MOON_OK ? put_place(pl, &pl->copies, n->inputs[i], *o, from->lasting) : s;
+  return s == MOON_OK ? put_place(pl, &pl->copies, v, *o, from->lasting) : s;
 }
 
-static moon_status select_kernel(planner *pl, moon_node *n, int nin, moon_operand *in, int nout, const moon_operand *out,
-                                 moon_choice *choice) {
-  moon_status s = choose(pl, n, nin, in, nout, out, choice);
+/* A launch to be: a node, or a product with the loop that finishes it. */
+typedef struct step {
+  moon_node *node, *epilogue;
+  int product; /* which input of the loop it is */
+  int nin, nout;
+  moon_value *value[MOON_MAX_INPUTS];
+  moon_operand in[MOON_MAX_INPUTS], out[MOON_MAX_OUTPUTS];
+  bool lasting;
+} step;
+
+static void add_input(const planner *pl, step *st, moon_value *v) {
+  const place *at = place_of(pl, v);
+  st->value[st->nin] = v;
+  st->in[st->nin++] = at->operand;
+  st->lasting &= at->lasting;
+}
+
+/* The product's inputs, then the loop's others. */
+static moon_status choose_joined(planner *pl, const step *st, moon_choice *choice) {
+  const moon_backend *backend = pl->p->device->backend;
+  const moon_node *n = st->node, *loop_node = st->epilogue;
+  moon_array in[MOON_MAX_INPUTS], out[MOON_MAX_OUTPUTS], loop_in[MOON_LOOP_MAX_ARGS];
+  moon_operand result = dense_operand(-1, &n->outputs[0].type);
+  moon_array product = array_of(&result);
+  moon_loop loop;
+  moon_epilogue epilogue;
+  for (int i = 0; i < st->nin; i++) in[i] = array_of(&st->in[i]);
+  for (int i = 0; i < st->nout; i++) out[i] = array_of(&st->out[i]);
+  for (int i = 0, k = n->ninputs; i < loop_node->ninputs; i++)
+    loop_in[i] = i == st->product ? array_of(&place_of(pl, loop_node->inputs[i])->operand) : in[k++];
+  moon_status s = moon__loop_make(pl->ctx, loop_node, loop_in, &loop);
+  if (s != MOON_OK) return s;
+  int64_t columns = product.ndim > 0 ? product.shape[product.ndim - 1] : 1;
+  if (!moon__loop_epilogue(&loop, st->product, columns, &epilogue)) return MOON_EUNSUPPORTED;
+  return backend->select_product(pl->ctx, pl->p->device, n, in, st->nin, &product, &epilogue, out, st->nout, choice);
+}
+
+static moon_status choose_step(planner *pl, const step *st, moon_choice *choice) {
+  if (!st->epilogue) return choose(pl, st->node, st->nin, st->in, st->nout, st->out, choice);
+  memset(choice, 0, sizeof *choice);
+  moon_origin *before = moon__origin_swap(pl->ctx, st->node->origin);
+  moon_status s = choose_joined(pl, st, choice);
+  pl->ctx->borrowed = before;
+  return s;
+}
+
+static moon_status select_kernel(planner *pl, step *st, moon_choice *choice) {
+  moon_status s = choose_step(pl, st, choice);
   bool changed = false;
-  for (int i = 0; s == MOON_OK && i < nin; i++) {
-    if (!wants_dense(choice, i) || moon__view_is_dense(&in[i].view)) continue;
-    s = make_dense(pl, n, i, &in[i]);
+  for (int i = 0; s == MOON_OK && i < st->nin; i++) {
+    if (!wants_dense(choice, i) || moon__view_is_dense(&st->in[i].view)) continue;
+    s = make_dense(pl, st->node, st->value[i], &st->in[i]);
     changed = true;
   }
   if (s == MOON_OK && !changed) return MOON_OK;
   drop_choice(pl, choice);
-  return s == MOON_OK ? choose(pl, n, nin, in, nout, out, choice) : s;
+  return s == MOON_OK ? choose_step(pl, st, choice) : s;
 }
 
 /* ---- Nodes ---- */
@@ -197,19 +243,20 @@ static size_t carry_bytes(const moon_node *n) {
   return bytes;
 }
 
-static moon_status plan_control(planner *pl, moon_node *n, int nin, moon_operand *in, int nout, const moon_operand *out) {
+static moon_status plan_control(planner *pl, step *st) {
   moon_context *ctx = pl->ctx;
+  moon_node *n = st->node;
   moon_program *child[2] = {NULL, NULL};
   moon_status s = MOON_OK;
-  for (int i = 0; s == MOON_OK && i < nin; i++) {
-    if (!moon__view_is_dense(&in[i].view)) s = make_dense(pl, n, i, &in[i]);
+  for (int i = 0; s == MOON_OK && i < st->nin; i++) {
+    if (!moon__view_is_dense(&st->in[i].view)) s = make_dense(pl, n, st->value[i], &st->in[i]);
   }
   for (int i = 0; s == MOON_OK && i < n->ngraphs && i < 2; i++) {
     child[i] = moon__plan(ctx, pl->p->device, n->graphs[i], pl->p->mode, pl->fast);
     if (!child[i]) s = ctx->status;
   }
   int scratch = s == MOON_OK ? add_buffer(pl, MOON_BUFFER_ARENA, -1, carry_bytes(n)) : -1;
-  moon_launch *l = scratch >= 0 ? add_launch(pl, n, nin, in, nout, out) : NULL;
+  moon_launch *l = scratch >= 0 ? add_launch(pl, n, st->nin, st->in, st->nout, st->out) : NULL;
   if (!l) {
     moon_program_release(child[0]);
     moon_program_release(child[1]);
@@ -246,33 +293,75 @@ static bool is_generated_output(const planner *pl, const moon_node *n) {
   return output;
 }
 
-static moon_status plan_kernel(planner *pl, moon_node *n, const moon_map *used) {
-  moon_operand in[MOON_MAX_INPUTS], out[MOON_MAX_OUTPUTS];
-  moon_choice choice;
-  bool lasting = !(n->op->flags & MOON_OPF_RANDOM) && !is_control(n) && !is_generated_output(pl, n);
-  for (int i = 0; i < n->ninputs; i++) {
-    const place *at = place_of(pl, n->inputs[i]);
-    in[i] = at->operand;
-    lasting &= at->lasting;
-  }
-  moon_status s = make_outputs(pl, n, used, lasting, out);
-  if (s != MOON_OK) return s;
-  if (is_control(n)) return plan_control(pl, n, n->ninputs, in, n->noutputs, out);
-  s = select_kernel(pl, n, n->ninputs, in, n->noutputs, out, &choice);
-  if (s != MOON_OK) return s;
+/* A launch of the step by this kernel; owns the choice from here on. */
+static moon_status launch(planner *pl, const step *st, moon_choice *choice) {
   int scratch = -1;
-  if (choice.scratch_bytes) {
-    scratch = add_buffer(pl, MOON_BUFFER_ARENA, -1, choice.scratch_bytes);
-    if (scratch < 0) s = pl->ctx->status;
-  }
-  moon_launch *l = s == MOON_OK ? add_launch(pl, n, n->ninputs, in, n->noutputs, out) : NULL;
+  if (choice->scratch_bytes) scratch = add_buffer(pl, MOON_BUFFER_ARENA, -1, choice->scratch_bytes);
+  bool room = !choice->scratch_bytes || scratch >= 0;
+  moon_launch *l = room ? add_launch(pl, st->node, st->nin, st->in, st->nout, st->out) : NULL;
   if (!l) {
-    drop_choice(pl, &choice);
+    drop_choice(pl, choice);
     return pl->ctx->status;
   }
-  l->choice = choice;
+  l->choice = *choice;
   l->scratch = scratch;
+  l->epilogue = st->epilogue;
+  if (st->epilogue) moon_value_retain(&st->epilogue->outputs[0]);
   return MOON_OK;
+}
+
+/* The loop of st with the product that it finishes, if the device can; *joined tells. Planned once the loop's outputs have places. */
+static moon_status plan_joined(planner *pl, const step *loop, moon_node *product, bool *joined) {
+  step st = {.node = product, .epilogue = loop->node, .product = -1, .lasting = true};
+  moon_choice choice;
+  for (int i = 0; i < product->ninputs; i++) add_input(pl, &st, product->inputs[i]);
+  bool lasting = st.lasting;
+  int buffer = place_of(pl, &product->outputs[0])->operand.buffer;
+  for (int i = 0; i < loop->nin; i++) {
+    if (loop->in[i].buffer == buffer) st.product = i;
+    else add_input(pl, &st, loop->value[i]);
+  }
+  if (lasting && !st.lasting) return MOON_OK; /* the prologue computes the product once */
+  st.nout = loop->nout;
+  memcpy(st.out, loop->out, (size_t)loop->nout * sizeof *loop->out);
+  moon_status s = select_kernel(pl, &st, &choice);
+  if (s == MOON_EUNSUPPORTED) return MOON_OK;
+  if (s != MOON_OK) return s;
+  pl->p->buffers[buffer].bytes = 0; /* nobody writes it */
+  *joined = true;
+  return launch(pl, &st, &choice);
+}
+
+static void list_inputs(const planner *pl, step *st) {
+  for (int i = 0; i < st->node->ninputs; i++) add_input(pl, st, st->node->inputs[i]);
+}
+
+/* A product whose outputs have places already. */
+static moon_status plan_alone(planner *pl, moon_node *n) {
+  step st = {.node = n, .nout = n->noutputs};
+  moon_choice choice;
+  list_inputs(pl, &st);
+  for (int i = 0; i < n->noutputs; i++) st.out[i] = place_of(pl, &n->outputs[i])->operand;
+  moon_status s = select_kernel(pl, &st, &choice);
+  return s == MOON_OK ? launch(pl, &st, &choice) : s;
+}
+
+static moon_status plan_kernel(planner *pl, moon_node *n, const moon_map *used) {
+  step st = {.node = n, .nout = n->noutputs};
+  moon_node *partner = moon__map_get(&pl->joins, n);
+  moon_choice choice;
+  bool joined = false;
+  st.lasting = !(n->op->flags & MOON_OPF_RANDOM) && !is_control(n) && !is_generated_output(pl, n);
+  list_inputs(pl, &st);
+  moon_status s = make_outputs(pl, n, used, st.lasting, st.out);
+  if (s != MOON_OK) return s;
+  if (is_control(n)) return plan_control(pl, &st);
+  if (partner && n->op->id != MOON_OP_loop) return MOON_OK; /* it is planned with the loop */
+  if (partner) s = plan_joined(pl, &st, partner, &joined);
+  if (s != MOON_OK || joined) return s;
+  if (partner) s = plan_alone(pl, partner);
+  if (s == MOON_OK) s = select_kernel(pl, &st, &choice);
+  return s == MOON_OK ? launch(pl, &st, &choice) : s;
 }
 
 static moon_status plan_view(planner *pl, moon_node *n, bool *done) {
@@ -531,6 +620,7 @@ static moon_status plan_all(planner *pl, moon_map *used) {
   if (s == MOON_OK) s = list_variables(pl);
   if (s == MOON_OK) s = list_used(pl, used);
   if (s == MOON_OK) s = mark_late(pl);
+  if (s == MOON_OK && pl->fast && pl->p->device->backend->select_product) s = moon__plan_joins(pl->ctx, g, &pl->joins);
   if (s == MOON_OK) s = plan_inputs(pl);
   for (int i = 0; s == MOON_OK && i < g->nnodes; i++) {
     if (!moon__map_has(&pl->late, g->nodes[i]) || g->nodes[i]->op->id == MOON_OP_variable) s = plan_node(pl, g->nodes[i], used);
@@ -565,6 +655,7 @@ moon_program *moon__plan(moon_context *ctx, moon_device *device, moon_graph *g, 
   moon__map_init(&pl.late, ctx->runtime);
   moon__map_init(&pl.copies, ctx->runtime);
   moon__map_init(&pl.variables, ctx->runtime);
+  moon__map_init(&pl.joins, ctx->runtime);
   moon_scope_open(ctx);
   moon_status s = plan_all(&pl, &used);
   moon_scope_close(ctx);
@@ -573,6 +664,7 @@ moon_program *moon__plan(moon_context *ctx, moon_device *device, moon_graph *g, 
   moon__map_free(&pl.late);
   moon__map_free(&pl.copies);
   moon__map_free(&pl.variables);
+  moon__map_free(&pl.joins);
   moon__free(ctx->runtime, pl.pool);
   if (s == MOON_OK) return p;
   moon_program_release(p);

@@ -34,6 +34,8 @@ typedef struct moon_operand {
 
 typedef struct moon_launch {
   moon_node *node; /* retained */
+  moon_node *epilogue; /* loop that finishes the product; retained; NULL: none. Operands are the product's inputs, then the loop's
+                       ** but for the product, and the loop's outputs */
   moon_choice choice;
   int nin, nout, operands; /* operands [operands, operands + nin + nout) */
   int scratch;             /* buffer, or -1 */
@@ -68,6 +70,11 @@ moon_program *moon__plan(moon_context *ctx, moon_device *device, moon_graph *g, 
 moon_status moon__plan_memory(moon_context *ctx, moon_program *p);
 /* IR of a loop node over operands (strides of in are set, data is not looked at). */
 moon_status moon__loop_make(moon_context *ctx, const moon_node *node, const moon_array *in, moon_loop *loop);
+/* Makes the epilogue of a product with that many columns from a loop and the number of its input that is the product. False: the
+** loop does not walk the product in order, or an axis crosses its rows. */
+bool moon__loop_epilogue(const moon_loop *loop, int product, int64_t columns, moon_epilogue *e);
+/* join.c: pairs products with the loops that finish them: product node -> loop node and back. */
+moon_status moon__plan_joins(moon_context *ctx, const moon_graph *g, moon_map *joins);
 bool moon__view_is_dense(const moon_view *v);
 size_t moon__type_bytes(const moon_type *t); /* of a known shape that was checked when it was inferred */
 #endif

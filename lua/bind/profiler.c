@@ -42,7 +42,7 @@ static void push_launch(lua_State *L, moon_context *ctx, const moon_profile_prog
   set_string(L, "line", moon__node_line(l->node));
   set_number(L, "calls", (double)e->launches[i].calls);
   set_number(L, "us", e->launches[i].us);
-  set_number(L, "flops", moon__node_flops(ctx, l->node));
+  set_number(L, "flops", moon__node_flops(ctx, l->node) + (l->epilogue ? moon__node_flops(ctx, l->epilogue) : 0));
   set_number(L, "bytes", l->child[0] ? 0 : moon__launch_bytes(e->program, l));
 }
 

@@ -9,8 +9,7 @@ local function run(graph, tensors, off)
   return { program:run(tensors) }
 end
 
-local function check(seed, off)
-  local graph, tensors = random_graph.build(seed, 6 + seed % 20)
+local function check_graph(seed, graph, tensors, off)
   local plain = run(graph, tensors, "all")
   local fast = run(graph, tensors, off)
   assert.are.equal(#plain, #fast)
@@ -20,6 +19,11 @@ local function check(seed, off)
       error(string.format("seed %d, output %d: %s\n%s", seed, i, difference, graph:text()))
     end
   end
+end
+
+local function check(seed, off)
+  local graph, tensors = random_graph.build(seed, 6 + seed % 20)
+  check_graph(seed, graph, tensors, off)
 end
 
 describe("random graphs", function()
@@ -35,6 +39,19 @@ describe("random graphs", function()
       for seed = 100001, 100000 + math.floor(total / 20) do check(seed, pass) end
     end)
   end
+end)
+
+describe("random products", function()
+  it("give the same with what stands behind them joined and not", function()
+    local joined = 0
+    for seed = 1, math.floor(total / 5) do
+      local graph, tensors = random_graph.product(seed)
+      check_graph(seed, graph, tensors)
+      local text = graph:program({ mode = "train", inputs = tensors }):explain()
+      if text:find("matmul [", 1, true) then joined = joined + 1 end
+    end
+    if core.device() == "cpu" then assert.is_true(joined > total / 20) end
+  end)
 end)
 
 describe("the generator", function()
