@@ -31,10 +31,14 @@ describe("ml.profile", function()
 
   it("counts calls, time, arithmetic and bytes by op and by layer", function()
     local p = trained()
-    local product = find(p.ops, "^matmul")
-    -- Forward and weight gradient of both layers, input gradient of the second.
-    assert.equal(3 * 5, product.calls)
-    assert.equal(3 * (2 * 2 * 4 * 5 * 7 + 3 * 2 * 4 * 7 * 3), product.flops)
+    local calls, flops = 0, 0
+    for _, row in ipairs(p.ops) do
+      if row.name:find("^matmul") then calls, flops = calls + row.calls, flops + row.flops end
+    end
+    -- Forward and weight gradient of both layers, input gradient of the second; and what is done to their results on the way.
+    local products = 3 * (2 * 2 * 4 * 5 * 7 + 3 * 2 * 4 * 7 * 3)
+    assert.equal(3 * 5, calls)
+    assert.is_true(flops >= products and flops < 1.5 * products)
     for _, name in ipairs { "dense_1", "dense_2", "loss", "optimizer" } do
       local layer = assert(find(p.layers, name .. "$"), name)
       assert.is_true(layer.us > 0 and layer.bytes > 0 and layer.calls >= 3, name)
