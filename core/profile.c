@@ -6,6 +6,7 @@
 
 #include "base/alloc.h"
 #include "graph/graph.h"
+#include "ops/attrs.h"
 
 #define MAX_EVENTS 1000000
 
@@ -123,6 +124,21 @@ double moon__node_flops(moon_context *ctx, const moon_node *n) {
   if (n->op->kind == MOON_COMPOSITE) return body_flops(ctx, n);
   if (n->op->kind == MOON_ELEMENTWISE) return count_of(&n->outputs[0].type);
   return 0; /* moves data, or runs bodies, whose launches are counted themselves */
+}
+
+static double runs_of_body(const moon_launch *l) {
+  if (l->node->op->id != MOON_OP_scan) return 1;
+  return (double)((const moon_scan_attrs *)l->node->attrs)->length;
+}
+
+void moon__program_flops(moon_context *ctx, const moon_program *p, double times, double *by_op) {
+  for (int i = 0; i < p->nlaunches; i++) {
+    const moon_launch *l = &p->launches[i];
+    by_op[l->node->op->id] += times * moon__node_flops(ctx, l->node);
+    for (int k = 0; k < 2; k++) {
+      if (l->child[k]) moon__program_flops(ctx, l->child[k], times * runs_of_body(l), by_op);
+    }
+  }
 }
 
 double moon__launch_bytes(const moon_program *p, const moon_launch *l) {

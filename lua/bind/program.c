@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "args.h"
+#include "profile.h"
 #include "tensor.h"
 #include "tensor_table.h"
 #include "ticket.h"
@@ -382,6 +383,21 @@ static int explain(lua_State *L) {
   return moon__lua_push_text(L, b, -1, text, text ? strlen(text) : 0);
 }
 
+/* program:flops() -> { matmul = n, .. }, total */
+static int flops(lua_State *L) {
+  moon_bind *b = moon__lua_bind(L);
+  double by_op[MOON_OP_COUNT] = {0}, total = 0;
+  moon__lua_no_origin(b);
+  lua_newtable(L);
+  moon__program_flops(b->ctx, self(L, b, "flops")->head.ptr, 1, by_op);
+  for (int i = 0; i < MOON_OP_COUNT; i++) {
+    if (by_op[i] > 0) set_number(L, moon__ops[i]->name, by_op[i]);
+    total += by_op[i];
+  }
+  lua_pushnumber(L, (lua_Number)total);
+  return 2;
+}
+
 static int outputs(lua_State *L) {
   moon_bind *b = moon__lua_bind(L);
   const moon_lua_program *p = self(L, b, "outputs");
@@ -420,7 +436,8 @@ static int cache_limit(lua_State *L) {
 }
 
 const luaL_Reg moon__lua_program_functions[] = {{"program_cache_limit", cache_limit}, {NULL, NULL}};
-static const luaL_Reg methods[] = {{"cancel", cancel}, {"stats", stats}, {"explain", explain}, {"outputs", outputs}, {NULL, NULL}};
+static const luaL_Reg methods[] = {{"cancel", cancel}, {"stats", stats},     {"explain", explain},
+                                   {"flops", flops},   {"outputs", outputs}, {NULL, NULL}};
 static const luaL_Reg metamethods[] = {{"__tostring", to_text}, {NULL, NULL}};
 
 static void make_runs(lua_State *L) {

@@ -1,5 +1,21 @@
 --- What a step costs beside its arithmetic: binding, launching, allocating, garbage; and what loading the library costs.
-return function(bench, ml, core)
+local ml = require("moonlet")
+local core = require("moonlet.core")
+
+-- Mean time of one of n calls in a row, in us: for what is shorter than the clock's grain.
+local function mean_us(f, n)
+  local best = math.huge
+  for _ = 1, 7 do
+    local start = core.clock_us()
+    for _ = 1, n do f() end
+    best = math.min(best, (core.clock_us() - start) / n)
+  end
+  return best
+end
+
+return function(bench, report)
+  if not bench.wants("fixed", "fixed") then return end
+  print("fixed costs")
   local function chain(n)
     core.trace_begin()
     local x = core.placeholder("x", "f32", { 8, 8 }, 2)
@@ -15,23 +31,23 @@ return function(bench, ml, core)
   local long, long_args = chain(101)
   short:run(short_args)
   long:run(long_args)
-  local a = bench.mean_us(function() short:run(short_args) end, 2000)
-  local b = bench.mean_us(function() long:run(long_args) end, 200)
+  local a = mean_us(function() short:run(short_args) end, 2000)
+  local b = mean_us(function() long:run(long_args) end, 200)
   local per_launch = (b - a) / 100
-  bench.report("step of one launch (8x8 product), from Lua", "fixed", a, "us")
-  bench.report("each launch more (8x8 product)", "fixed", per_launch, "us")
-  bench.report("launches per second", "fixed", 1e6 / per_launch, "1/s")
+  report.figure("step of one launch (8x8 product), from Lua", "fixed", a, "us")
+  report.figure("each launch more (8x8 product)", "fixed", per_launch, "us")
+  report.figure("launches per second", "fixed", 1e6 / per_launch, "1/s")
 
   local calls = core.memory().calls
   for _ = 1, 1000 do long:run(long_args) end
-  bench.report("allocations per step", "fixed", (core.memory().calls - calls) / 1000, "")
+  report.figure("allocations per step", "fixed", (core.memory().calls - calls) / 1000, "")
   collectgarbage()
   collectgarbage("stop")
   local before = collectgarbage("count")
   for _ = 1, 1000 do long:run(long_args) end
   local bytes = (collectgarbage("count") - before) * 1024 / 1000
   collectgarbage("restart")
-  bench.report("Lua bytes per step, outputs reused", "fixed", bytes, "B")
+  report.figure("Lua bytes per step, outputs reused", "fixed", bytes, "B")
 
   local function dense(units) return ml.nn.Dense { units, activation = "tanh" } end
   local net = ml.Sequential { dense(32), dense(32), dense(4) }
@@ -40,9 +56,9 @@ return function(bench, ml, core)
   local program = net:program("predict", x)
   local args = { x, out = { ml.zeros { 1, 4 } }, step = 0 }
   program:run(args)
-  bench.report("8-32-32-4 tanh net, batch 1, from Lua", "infer", bench.mean_us(function() program:run(args) end, 2000), "us")
+  report.figure("8-32-32-4 tanh net, batch 1, from Lua", "infer", mean_us(function() program:run(args) end, 2000), "us")
 
-  local build = os.getenv("MOONLET_BUILD") or "build"
+  local build = bench.build
   local command = ("lua5.4 -e 'package.cpath=\"%s/?.so\"; local c=os.clock; local t=c(); require\"moonlet\"; print((c()-t)*1000)'")
     :format(build)
   local best = math.huge
@@ -51,12 +67,12 @@ return function(bench, ml, core)
     best = math.min(best, tonumber(pipe:read("*a")) or math.huge)
     pipe:close()
   end
-  bench.report("require \"moonlet\" (processor time)", "fixed", best, "ms")
+  report.figure("require \"moonlet\" (processor time)", "fixed", best, "ms")
   for _, name in ipairs { "libmoonlet.so", "moonlet.so", "moonlet" } do
     local to = build .. "/bench.stripped"
     local pipe = io.popen(("strip -o %s %s/%s 2>/dev/null && wc -c < %s && rm %s"):format(to, build, name, to, to))
     local size = tonumber(pipe:read("*a"))
     pipe:close()
-    if size then bench.report(name .. ", stripped", "fixed", size / 1e6, "MB") end
+    if size then report.figure(name .. ", stripped", "fixed", size / 1e6, "MB") end
   end
 end

@@ -1,60 +1,47 @@
---- Figures of this machine: `make bench`, or `make bench ONLY=step`. Each group prints lines "name: figure unit" and adds rows to
--- build/bench/results.json. Times are the smallest of several medians, since machines are shared; compare runs only side by side.
+--- Figures of this machine: `make bench`, `make bench ONLY=gpt_train`. Prints a table and writes
+-- build/bench/results.json. README.md in this folder says what the columns mean and how they are measured.
 local ml = require("moonlet")
 local core = require("moonlet.core")
+local timing = require("spec.bench.timing")
+local report = require("spec.bench.report")
 
-local bench = { rows = {} }
+local GROUPS = { "fixed", "compile", "kernels", "workloads" }
 
---- Median of the times of n calls, in microseconds; the smallest of five such medians.
-function bench.time_us(f, n)
-  local best = math.huge
-  for _ = 1, 5 do
-    local times = {}
-    for i = 1, n do
-      local start = core.clock_us()
-      f()
-      times[i] = core.clock_us() - start
-    end
-    table.sort(times)
-    best = math.min(best, times[math.floor((n + 1) / 2)])
+-- Words of ONLY: groups, or what names of rows begin with.
+local words = {}
+for word in (arg and arg[1] or ""):gmatch("[^%s,]+") do words[#words + 1] = word end
+
+local function is_group(word)
+  for _, group in ipairs(GROUPS) do
+    if word == group then return true end
   end
-  return best
+  return false
 end
 
---- Mean time of one of n calls in a row, in microseconds: for what is shorter than the clock's grain.
-function bench.mean_us(f, n)
-  local best = math.huge
-  for _ = 1, 7 do
-    local start = core.clock_us()
-    for _ = 1, n do f() end
-    best = math.min(best, (core.clock_us() - start) / n)
+local bench = { timing = timing, build = os.getenv("MOONLET_BUILD") or "build" }
+
+--- Is a row of this group wanted?
+function bench.wants(group, name)
+  local named = false
+  for _, word in ipairs(words) do
+    if word == group then return true end
+    named = named or (not is_group(word) and name and name:sub(1, #word) == word)
   end
-  return best
+  return named or #words == 0
 end
 
-function bench.report(workload, kind, value, unit, note)
-  print(string.format("  %-44s %12.3f %-12s %s", workload, value, unit, note or ""))
-  bench.rows[#bench.rows + 1] = { workload = workload, kind = kind, value = value, unit = unit }
-end
-
-local groups = { "fixed", "compile", "kernels", "train" }
-local only = arg and arg[1] or os.getenv("ONLY")
-local wanted = {}
-for word in (only or ""):gmatch("[%w_]+") do wanted[word] = true end
-
-print(string.format("moonlet %s, device %s, %d threads", ml.version, core.device(), core.threads and core.threads() or 0))
-for _, group in ipairs(groups) do
-  if not only or only == "" or wanted[group] then
-    print(group)
-    require("spec.bench." .. group)(bench, ml, core)
+local function wants_group(group)
+  for _, word in ipairs(words) do
+    if word == group or not is_group(word) then return true end
   end
+  return #words == 0
 end
 
-local out = {}
-for i, row in ipairs(bench.rows) do
-  local form = '{"workload": "%s", "kind": "%s", "value": %.6g, "unit": "%s"}'
-  out[i] = form:format((row.workload:gsub('"', "'")), row.kind, row.value, row.unit)
+os.execute("mkdir -p " .. bench.build .. "/bench")
+bench.limits = core.limits()
+report.header(ml.version, core.device(), bench.limits)
+for _, group in ipairs(GROUPS) do
+  if wants_group(group) then require("spec.bench." .. group)(bench, report) end
 end
-local build = os.getenv("MOONLET_BUILD") or "build"
-os.execute("mkdir -p " .. build .. "/bench")
-core.write_file(build .. "/bench/results.json", "[\n" .. table.concat(out, ",\n") .. "\n]\n")
+report.summary()
+core.write_file(bench.build .. "/bench/results.json", report.json())

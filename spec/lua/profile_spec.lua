@@ -169,6 +169,13 @@ describe("ml.profile", function()
     assert.is_true(ml.memory().live_blocks <= before + 2)
   end)
 
+  it("tells a program's arithmetic by op, bodies as often as they run", function()
+    local f = ml.fn(function(x) return (ml.scan(function(c, v) return ml.tanh(c:matmul(v)) end, x[1], x)) end)
+    local by_op, total = f:program(ml.ones { 5, 8, 8 }):flops()
+    assert.equal(5 * 2 * 8 ^ 3, by_op.matmul)
+    assert.is_true(total >= by_op.matmul + 5 * 64)
+  end)
+
   it("measures the limits of the device once", function()
     local profile = require("moonlet.profile")
     local limits = profile.limits()

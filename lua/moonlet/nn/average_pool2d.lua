@@ -11,7 +11,8 @@ local Pooling = require "moonlet.nn.pooling"
 -- @function nn.AveragePool2D
 -- @tparam[opt=2] integer|table pool_size may be given without a name
 -- @tparam[opt=pool_size] integer|table strides
--- @tparam[opt="valid"] string padding `"valid"` or `"same"`
+-- @tparam[opt="valid"] string|integer|table padding `"valid"`, `"same"`, or how much is added
+--   at both ends, which counts for nothing
 -- @tparam[opt="channels_last"] string data_format
 -- @usage local h = nn.AveragePool2D { 2 } (x)
 local AveragePool2D = Pooling:define("AveragePool2D", 2, "avg_pool")

@@ -3,6 +3,7 @@
 -- @module moonlet.nn.channels
 
 local core = require "moonlet.core"
+local util = require "moonlet.util"
 
 local channels = {}
 
@@ -38,6 +39,30 @@ end
 function channels.axes_text(text, format)
   if format ~= "channels_first" then return text end
   return (text:gsub("^%(batch, (.*), channels%)$", "(batch, channels, %1)"))
+end
+
+-- Rows and columns of zeros at both ends of each spatial axis: a word, or numbers of them. row.words are the words, row.n the rank.
+util.define_kind("padding", function(row)
+  local words = {}
+  for i, word in ipairs(row.known) do words[i] = "'" .. word .. "'" end
+  return table.concat(words, ", ") .. string.format(" or %s that is not negative, for both ends", row.n == 1 and "an integer" or
+    string.format("an integer or a table of %d integers", row.n))
+end, function(value, row)
+  for _, word in ipairs(row.known) do
+    if value == word then return true end
+  end
+  if type(value) ~= "number" and (type(value) ~= "table" or util.max_index(value) ~= row.n) then return false end
+  local list = channels.list(row.n, value)
+  for i = 1, row.n do
+    if not util.is_integer(list[i]) or list[i] < 0 then return false end
+  end
+  return list
+end)
+
+--- The attributes of an op for an argument `padding`.
+function channels.padding(padding)
+  if type(padding) == "string" then return { padding = padding } end
+  return { padding = "explicit", pad_lo = padding, pad_hi = padding }
 end
 
 return channels

@@ -14,7 +14,8 @@ local core = require "moonlet.core"
 -- @tparam integer filters number of output channels; may be given without a name, first
 -- @tparam integer|table kernel_size may be given without a name, second
 -- @tparam[opt=1] integer|table strides
--- @tparam[opt="valid"] string padding `"valid"` or `"same"`
+-- @tparam[opt="valid"] string|integer|table padding `"valid"`, `"same"`, or how many zeros are put at
+--   both ends of each axis
 -- @tparam[opt] integer|table output_padding rows and columns added at the end
 -- @tparam[opt="channels_last"] string data_format
 -- @tparam[opt=1] integer|table dilation_rate
@@ -35,9 +36,9 @@ function Conv2DTranspose:kernel_shape(c)
 end
 
 function Conv2DTranspose:convolve(x)
-  return core.conv_transpose(x, self.kernel, {
-    strides = self.strides, padding = self.padding, dilation = self.dilation_rate, output_padding = self.output_padding,
-  })
+  local attrs = self:padding_of()
+  attrs.strides, attrs.dilation, attrs.output_padding = self.strides, self.dilation_rate, self.output_padding
+  return core.conv_transpose(x, self.kernel, attrs)
 end
 
 return Conv2DTranspose

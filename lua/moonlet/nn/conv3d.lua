@@ -13,7 +13,8 @@ local Convolution = require "moonlet.nn.convolution"
 -- @tparam integer filters number of output channels; may be given without a name, first
 -- @tparam integer|table kernel_size may be given without a name, second
 -- @tparam[opt=1] integer|table strides
--- @tparam[opt="valid"] string padding `"valid"`, `"same"`
+-- @tparam[opt="valid"] string|integer|table padding `"valid"`, `"same"`, or how many zeros are put at
+--   both ends of each axis
 -- @tparam[opt="channels_last"] string data_format
 -- @tparam[opt=1] integer|table dilation_rate
 -- @tparam[opt=1] integer groups

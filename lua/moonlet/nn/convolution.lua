@@ -17,7 +17,8 @@ function Convolution.common_rows(rank, extra)
   local rows = {
     { "kernel_size", "sizes", n = rank, at = 2, required = true },
     { "strides", "sizes", n = rank, default = channels.list(rank, 1) },
-    { "padding", "string", words = rank == 1 and { "valid", "same", "causal" } or { "valid", "same" }, default = "valid" },
+    { "padding", "padding", n = rank, known = rank == 1 and { "valid", "same", "causal" } or { "valid", "same" },
+      default = "valid" },
     { "data_format", "string", words = channels.WORDS, default = "channels_last" },
     { "dilation_rate", "sizes", n = rank, default = channels.list(rank, 1) },
     { "activation", "activation" },
@@ -82,7 +83,7 @@ end
 
 --- Padding attributes of the op.
 function Convolution:padding_of()
-  if self.padding ~= "causal" then return { padding = self.padding } end
+  if self.padding ~= "causal" then return channels.padding(self.padding) end
   return { padding = "explicit", pad_lo = { (self.kernel_size[1] - 1) * self.dilation_rate[1] }, pad_hi = { 0 } }
 end
 

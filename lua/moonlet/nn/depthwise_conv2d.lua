@@ -21,7 +21,8 @@ end
 -- @function nn.DepthwiseConv2D
 -- @tparam integer|table kernel_size may be given without a name
 -- @tparam[opt=1] integer|table strides
--- @tparam[opt="valid"] string padding `"valid"` or `"same"`
+-- @tparam[opt="valid"] string|integer|table padding `"valid"`, `"same"`, or how many zeros are put at
+--   both ends of each axis
 -- @tparam[opt=1] integer depth_multiplier
 -- @tparam[opt="channels_last"] string data_format
 -- @tparam[opt=1] integer|table dilation_rate
@@ -44,9 +45,9 @@ end
 
 function DepthwiseConv2D:convolve(x)
   local kernel = core.reshape(self.kernel, { self.kernel_size[1], self.kernel_size[2], 1, self:output_channels() })
-  return core.conv(x, kernel, {
-    strides = self.strides, padding = self.padding, dilation = self.dilation_rate, groups = self.in_channels,
-  })
+  local attrs = self:padding_of()
+  attrs.strides, attrs.dilation, attrs.groups = self.strides, self.dilation_rate, self.in_channels
+  return core.conv(x, kernel, attrs)
 end
 
 return DepthwiseConv2D

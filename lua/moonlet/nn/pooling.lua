@@ -15,7 +15,7 @@ function Pooling:define(name, rank, op)
   local class = self:extend(name, {
     { "pool_size", "sizes", n = rank, at = 1, default = channels.list(rank, 2) },
     { "strides", "sizes", n = rank },
-    { "padding", "string", words = { "valid", "same" }, default = "valid" },
+    { "padding", "padding", n = rank, known = { "valid", "same" }, default = "valid" },
     { "data_format", "string", words = channels.WORDS, default = "channels_last" },
   })
   class.rank, class.op = rank, op
@@ -24,8 +24,9 @@ end
 
 function Pooling:call(x)
   self:expect_ndim(x.shape, self.rank + 2, channels.axes_text(AXES[self.rank], self.data_format))
-  local y = core[self.op](channels.to_last(x, self.data_format),
-    { window = self.pool_size, strides = self.strides or self.pool_size, padding = self.padding })
+  local attrs = channels.padding(self.padding)
+  attrs.window, attrs.strides = self.pool_size, self.strides or self.pool_size
+  local y = core[self.op](channels.to_last(x, self.data_format), attrs)
   return channels.from_last(y, self.data_format)
 end
 

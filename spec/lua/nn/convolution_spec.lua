@@ -29,6 +29,16 @@ describe("convolutions", function()
     testing.allclose(layer(counted { 1, 4, 1 }), { { { 12.5 }, { 23.5 }, { 34.5 } } })
   end)
 
+  it("numbers as padding put so many zeros at both ends of each axis", function()
+    testing.check_layer(nn.Conv2D, { 3, 3, strides = 2, padding = 1 }, { 2, 6, 5, 2 }, { 2, 3, 3, 3 })
+    testing.check_layer(nn.DepthwiseConv2D, { 3, padding = { 1, 2 } }, { 2, 4, 3, 2 }, { 2, 4, 5, 2 })
+    testing.check_layer(nn.Conv1D, { 2, 3, padding = { 2 } }, { 2, 4, 2 }, { 2, 6, 2 })
+    testing.check_layer(nn.Conv2DTranspose, { 2, 3, padding = 1 }, { 2, 4, 4, 2 }, { 2, 4, 4, 2 })
+    local x = ml.arange(9):reshape { 1, 3, 3, 1 }
+    local layer = nn.Conv2D { 1, 3, strides = 2, padding = 1, kernel_initializer = "ones", use_bias = false }
+    testing.allclose(layer(x):reshape { 2, 2 }, { { 8, 12 }, { 20, 24 } })
+  end)
+
   it("Conv1D with causal padding sees no later step", function()
     local layer = nn.Conv1D { 1, 2, padding = "causal", use_bias = false }
     layer(ml.zeros { 1, 4, 1 })
@@ -80,7 +90,9 @@ describe("convolutions", function()
     testing.raises(function() nn.Conv2D { 8, { 3 } } end,
       "kernel_size must be an integer or a table of 2 integers, positive, got {3}")
     testing.raises(function() nn.Conv2D { 8, 0 } end, "kernel_size must be .*, got 0")
-    testing.raises(function() nn.Conv2D { 8, 3, padding = "causal" } end, "padding must be 'valid' or 'same', got 'causal'")
+    testing.raises(function() nn.Conv2D { 8, 3, padding = "causal" } end,
+      "padding must be 'valid', 'same' or an integer or a table of 2 integers")
+    testing.raises(function() nn.Conv2D { 8, 3, padding = { 1, -1 } } end, "that is not negative, for both ends, got {1, -1}")
     testing.raises(function() nn.Conv2D { 8, 3, groups = 3 } end,
       "filters must be a multiple of groups, got 8 filters and 3 groups")
     testing.raises(function() nn.Conv2D { 8, 3, strides = 2, dilation_rate = 2 } end,

@@ -26,6 +26,13 @@ describe("pooling", function()
     testing.equal(nn.MaxPool2D {} (counted { 1, 4, 4, 1 }), { { { { 6 }, { 8 } }, { { 14 }, { 16 } } } })
   end)
 
+  it("numbers as padding count for nothing", function()
+    testing.check_layer(nn.MaxPool2D, { 3, strides = 2, padding = 1 }, { 2, 6, 5, 2 }, { 2, 3, 3, 2 })
+    local x = counted { 1, 3, 3, 1 }
+    testing.allclose(nn.MaxPool2D { 3, strides = 2, padding = 1 } (x - 100):reshape { 4 } + 100, { 5, 6, 8, 9 })
+    testing.raises(function() nn.MaxPool2D { 2, padding = 1.5 } end, "padding must be 'valid', 'same' or an integer")
+  end)
+
   it("AveragePool2D does not count padding", function()
     testing.allclose(nn.AveragePool2D { 2, padding = "same" } (counted { 1, 3, 3, 1 }),
       { { { { 3 }, { 4.5 } }, { { 7.5 }, { 9 } } } })
