@@ -27,7 +27,7 @@ EDIT       := $(shell pkg-config --exists libedit 2>/dev/null && echo yes)
 WARN   := -Wall -Wextra -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-prototypes $(if $(CI),-Werror)
 OPT    ?= -O2 -DNDEBUG
 CFLAGS ?=
-ALL_CFLAGS = -std=gnu11 $(OPT) $(WARN) -fPIC -fvisibility=hidden -fno-math-errno -pthread -Icore -I$(O) -Ibackends/cpu $(CFLAGS)
+ALL_CFLAGS = -std=gnu11 $(OPT) $(WARN) -fPIC -fvisibility=hidden -fno-math-errno -pthread -Icore -I$(O) -Ibackends/cpu $(if $(OPENCL),-DMOON_HAVE_OPENCL) $(CFLAGS)
 # Nothing is thrown through core or backends, so they carry no unwind tables; lua/bind keeps them: LuaJIT's errors pass through it.
 CORE_CFLAGS := -fno-asynchronous-unwind-tables -fno-unwind-tables -ffunction-sections
 LIBS   := -lm -ldl -pthread
@@ -39,7 +39,9 @@ ISA_avx2     := -O3 -fno-trapping-math -mavx2 -mfma
 ISA_avx512   := -O3 -fno-trapping-math -mavx512f -mavx512bw -mavx512dq -mavx512vl -mfma -mprefer-vector-width=512
 ISAS         := baseline $(if $(filter x86_64%,$(shell $(CC) -dumpmachine)),avx2 avx512)
 
-CORE_SRC := $(wildcard core/*.c core/*/*.c backends/*.c backends/cpu/*.c)
+# The OpenCL backend; `make OPENCL=` leaves it out. It needs no header and no library to build.
+OPENCL   ?= yes
+CORE_SRC := $(wildcard core/*.c core/*/*.c backends/*.c backends/cpu/*.c $(if $(OPENCL),backends/opencl/*.c))
 ISA_SRC  := $(filter %_isa.c,$(CORE_SRC))
 CORE_OBJ := $(patsubst %.c,$(O)/obj/%.o,$(filter-out $(ISA_SRC),$(CORE_SRC))) \
             $(foreach i,$(ISAS),$(patsubst %.c,$(O)/obj/%.$(i).o,$(ISA_SRC)))

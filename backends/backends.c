@@ -4,7 +4,14 @@
 */
 #include "backend.h"
 
+#ifdef MOON_HAVE_OPENCL
+extern const moon_backend moon__opencl_backend;
+#endif
+
 const moon_backend *const moon__backends[] = {
     &moon__cpu_backend,
+#ifdef MOON_HAVE_OPENCL
+    &moon__opencl_backend,
+#endif
     NULL,
 };

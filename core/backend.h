@@ -31,6 +31,7 @@ typedef struct moon_rng { uint64_t seed, step, fold; int64_t stream; } moon_rng;
 typedef struct moon_fault {
   _Atomic int status; /* moon_status; 0: none */
   _Atomic int64_t value, limit; /* what came; it must be in [0, limit) */
+  int launch; /* set by backends whose kernels report late: the launch that raised it */
 } moon_fault;
 static inline void moon__fault_raise(moon_fault *f, moon_status status, int64_t value, int64_t limit) {
   int none = 0;
@@ -47,6 +48,9 @@ typedef struct moon_call {
   const moon_array *out;  /* [nout]; data NULL when nobody uses that output */
   int nin, nout;
   char *scratch;          /* scratch_bytes, 64-byte aligned; shared by all jobs and phases of this launch */
+  void *arena;            /* devices with handles: what holds scratch and the run's status block, at these offsets */
+  size_t scratch_offset, status_offset;
+  int launch;             /* its number in the program */
   const moon_rng *rng;
   moon_fault *fault;
 } moon_call;
@@ -64,6 +68,7 @@ typedef struct moon_choice {
   uint64_t dense_in;  /* bit i: input i must be dense (the planner inserts a copy); bit 63: all inputs beyond 62 too */
   uint64_t alias_in;  /* bit i: any output of input i's shape and dtype may take its memory: element j of an output depends on
                       ** element j of input i alone, and everything is loaded before anything is stored */
+  bool may_fault;     /* devices with handles: its kernels may report to the status block, which is then looked at after the run */
 } moon_choice;
 
 /* What a device can do at most, measured: multiply-adds count two; copies count bytes read and written. */
@@ -71,6 +76,9 @@ typedef struct moon_limits {
   double gflops, read_gbps, copy_gbps;
   int threads;
 } moon_limits;
+
+/* Where kernels that run later than they are asked for report the first fault of a run: zeros at first, laid out by the backend. */
+#define MOON_STATUS_BYTES 64
 
 typedef struct moon_backend {
   const char *name;
@@ -81,6 +89,9 @@ typedef struct moon_backend {
   void (*buffer_free)(moon_device *device, void *handle);
   moon_status (*buffer_read)(moon_context *ctx, moon_device *device, void *handle, size_t offset, void *host, size_t bytes);
   moon_status (*buffer_write)(moon_context *ctx, moon_device *device, void *handle, size_t offset, const void *host, size_t bytes);
+  /* The ranges do not overlap. */
+  moon_status (*buffer_copy)(moon_context *ctx, moon_device *device, void *to, size_t to_offset, void *from, size_t from_offset,
+                             size_t bytes);
   /* Does the device have a kernel of its own for this composite (else it is inlined)? Shapes are known. */
   bool (*has_kernel)(moon_device *device, const moon_node *node);
   /* Picks the kernel for a node over these operands (data is NULL; shapes and strides are final). fast false: plain kernels
@@ -98,9 +109,13 @@ typedef struct moon_backend {
   moon_status (*select_product)(moon_context *ctx, moon_device *device, const moon_node *node, const moon_array *in, int nin,
                                 const moon_array *product, const moon_epilogue *epilogue, const moon_array *out, int nout,
                                 moon_choice *choice);
-  /* Runs jobs [first, last) of a phase; threads false: on the calling thread. */
-  void (*run)(moon_device *device, moon_kernel_fn kernel, const moon_call *call, int64_t first, int64_t last, bool threads);
+  /* Runs jobs [first, last) of a phase; threads false: on the calling thread. A device may run them later, in order. */
+  moon_status (*run)(moon_context *ctx, moon_device *device, moon_kernel_fn kernel, const moon_call *call, int64_t first,
+                     int64_t last, bool threads);
   moon_status (*limits)(moon_context *ctx, moon_device *device, moon_limits *limits); /* NULL: not known */
+  /* Waits for the run that call is of, moves what its kernels reported to *fault, and clears it. NULL: kernels report at once. */
+  moon_status (*check)(moon_context *ctx, moon_device *device, const moon_call *call, moon_fault *fault);
+  void (*describe)(const moon_device *device, moon_device_info *info); /* fills what it knows; may be NULL */
 } moon_backend;
 
 struct moon_device {

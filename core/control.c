@@ -3,9 +3,8 @@
 ** of the operands of the launch. Carries take turns between two sets in scratch memory; the last iteration of a scan writes the
 ** results directly. A slice may end inside a body.
 */
-#include <string.h>
-
 #include "executor.h"
+
 #include "ops/attrs.h"
 
 static size_t array_bytes(const moon_array *a) {
@@ -18,6 +17,25 @@ static moon_base base_at(const moon_array *a, size_t bytes) {
   return (moon_base){a->data ? a->data + bytes : NULL, a->handle, a->offset_bytes + bytes};
 }
 
+/* A place in the launch's scratch block. */
+static moon_base scratch_base(const moon_run *run, size_t at) {
+  const moon_call *c = &run->calls[run->launch];
+  return (moon_base){c->scratch ? c->scratch + at : NULL, run->arena->handle, c->scratch_offset + at};
+}
+
+static moon_status copy_bytes(moon_context *ctx, const moon_run *run, moon_base to, moon_base from, size_t bytes) {
+  moon_device *device = run->program->device;
+  return device->backend->buffer_copy(ctx, device, to.handle, to.offset, from.handle, from.offset, bytes);
+}
+
+static moon_status read_truth(moon_context *ctx, const moon_run *run, moon_base at, bool *truth) {
+  moon_device *device = run->program->device;
+  uint8_t byte = 0;
+  moon_status s = device->backend->buffer_read(ctx, device, at.handle, at.offset, &byte, 1);
+  *truth = byte != 0;
+  return s;
+}
+
 /* The memory of carry i in set 0 or 1 of the scratch block, which starts with 64 bytes for a predicate. */
 static moon_base carry_base(const moon_run *run, const moon_launch *l, int i, int set) {
   const moon_call *c = &run->calls[run->launch];
@@ -28,7 +46,7 @@ static moon_base carry_base(const moon_run *run, const moon_launch *l, int i, in
     else at += 2 * bytes;
   }
   (void)l;
-  return (moon_base){c->scratch + at, run->arena->handle, (size_t)(c->scratch - run->arena->data) + at};
+  return scratch_base(run, at);
 }
 
 static void begin_child(const moon_run *run, moon_run *child, uint64_t fold) {
@@ -64,9 +82,11 @@ static moon_status advance_scan(moon_context *ctx, moon_run *run, const moon_lau
   int64_t length = a->length;
   bool done = false;
   if (length == 0) {
-    for (int i = 0; i < a->ncarry; i++) memcpy(c->out[i].data, c->in[i].data, array_bytes(&c->out[i]));
-    *complete = true;
-    return MOON_OK;
+    moon_status s = MOON_OK;
+    for (int i = 0; s == MOON_OK && i < a->ncarry; i++)
+      s = copy_bytes(ctx, run, base_at(&c->out[i], 0), base_at(&c->in[i], 0), array_bytes(&c->out[i]));
+    *complete = s == MOON_OK;
+    return s;
   }
   while (run->iteration < length) {
     if (run->stage == 0) bind_scan(run, l, child, length);
@@ -85,7 +105,10 @@ static moon_status advance_scan(moon_context *ctx, moon_run *run, const moon_lau
 
 static moon_status advance_cond(moon_context *ctx, moon_run *run, const moon_launch *l, double deadline, bool *complete) {
   const moon_call *c = &run->calls[run->launch];
-  if (run->stage == 0) run->stage = *(const uint8_t *)c->in[0].data ? 1 : 2;
+  bool truth = false;
+  moon_status s = run->stage == 0 ? read_truth(ctx, run, base_at(&c->in[0], 0), &truth) : MOON_OK;
+  if (s != MOON_OK) return s;
+  if (run->stage == 0) run->stage = truth ? 1 : 2;
   moon_run *child = run->children[2 * run->launch + run->stage - 1];
   if (run->iteration == 0) {
     for (int i = 1; i < l->nin; i++) child->bases[i - 1] = base_at(&c->in[i], 0);
@@ -112,7 +135,7 @@ static void bind_while(moon_run *run, const moon_launch *l, moon_run *child, boo
   if (body) {
     for (int i = 0; i < l->nout; i++) out[i] = carry_base(run, l, i, (int)(run->iteration & 1));
   } else {
-    out[0] = (moon_base){c->scratch, run->arena->handle, (size_t)(c->scratch - run->arena->data)};
+    out[0] = scratch_base(run, 0);
   }
   begin_child(run, child, (uint64_t)run->iteration + 1);
 }
@@ -121,23 +144,26 @@ static void bind_while(moon_run *run, const moon_launch *l, moon_run *child, boo
 static moon_status advance_while(moon_context *ctx, moon_run *run, const moon_launch *l, double deadline, bool *complete) {
   const moon_call *c = &run->calls[run->launch];
   for (;;) {
-    bool body = run->stage >= 2, done = false;
+    bool body = run->stage >= 2, done = false, again = true;
     moon_run *child = run->children[2 * run->launch + body];
     if (run->stage % 2 == 0) bind_while(run, l, child, body);
     run->stage |= 1;
     moon_status s = moon__run_advance(ctx, child, deadline, &done);
     if (s != MOON_OK || !done) return s;
-    if (!body && !*(const uint8_t *)c->scratch) break;
+    if (!body) s = read_truth(ctx, run, scratch_base(run, 0), &again);
+    if (s != MOON_OK) return s;
+    if (!again) break;
     run->stage = body ? 0 : 2;
     run->iteration += body;
     if (deadline > 0 && moon__now_us(ctx->runtime) >= deadline) return MOON_OK;
   }
-  for (int i = 0; i < l->nout; i++) {
+  moon_status s = MOON_OK;
+  for (int i = 0; s == MOON_OK && i < l->nout; i++) {
     moon_base last = while_carry(run, l, i, run->iteration);
-    memcpy(c->out[i].data, last.data, array_bytes(&c->out[i]));
+    s = copy_bytes(ctx, run, base_at(&c->out[i], 0), last, array_bytes(&c->out[i]));
   }
-  *complete = true;
-  return MOON_OK;
+  *complete = s == MOON_OK;
+  return s;
 }
 
 moon_status moon__control_advance(moon_context *ctx, moon_run *run, const moon_launch *l, double deadline, bool *complete) {

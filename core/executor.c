@@ -70,6 +70,12 @@ static void make_arrays(moon_run *run) {
   }
 }
 
+/* The status block stands behind everything else in the arena. */
+static size_t status_offset(const moon_program *p) { return (p->arena_bytes + 63) & ~(size_t)63; }
+static size_t arena_bytes(const moon_program *p) {
+  return p->device->backend->check ? status_offset(p) + MOON_STATUS_BYTES : p->arena_bytes;
+}
+
 static void make_calls(moon_run *run) {
   const moon_program *p = run->program;
   for (int i = 0; i < p->nlaunches; i++) {
@@ -77,8 +83,10 @@ static void make_calls(moon_run *run) {
     moon_call *c = &run->calls[i];
     *c = (moon_call){.node = l->node, .attrs = l->node->attrs, .state = l->choice.state, .in = run->arrays + l->operands,
                      .out = run->arrays + l->operands + l->nin, .nin = l->nin, .nout = l->nout, .rng = &run->rng,
-                     .fault = &run->fault};
-    if (l->scratch >= 0 && run->arena->data) c->scratch = run->arena->data + p->buffers[l->scratch].offset;
+                     .fault = &run->fault, .arena = run->arena->handle, .launch = i, .status_offset = status_offset(p)};
+    if (l->scratch >= 0) c->scratch_offset = p->buffers[l->scratch].offset;
+    if (l->scratch >= 0 && run->arena->data) c->scratch = run->arena->data + c->scratch_offset;
+    run->may_fault |= p->device->backend->check && l->choice.may_fault;
   }
 }
 
@@ -90,7 +98,7 @@ static moon_storage *touched(moon_context *ctx, moon_device *device, size_t byte
 static bool allocate(moon_context *ctx, moon_run *run) {
   moon_runtime *r = ctx->runtime;
   const moon_program *p = run->program;
-  run->arena = touched(ctx, p->device, p->arena_bytes);
+  run->arena = touched(ctx, p->device, arena_bytes(p));
   run->persistent = run->arena ? touched(ctx, p->device, p->persistent_bytes) : NULL;
   run->arrays = moon__alloc_array(r, (size_t)p->noperands, sizeof *run->arrays);
   run->bound = moon__alloc_array(r, (size_t)p->noperands, sizeof *run->bound);
@@ -369,25 +377,37 @@ static moon_status check_fault(moon_context *ctx, moon_run *run, const moon_laun
                          (long long)run->fault.limit);
 }
 
+/* What kernels reported that ran after they were asked for. */
+static moon_status check_late(moon_context *ctx, moon_run *run) {
+  const moon_program *p = run->program;
+  if (!run->may_fault) return MOON_OK;
+  moon_status s = p->device->backend->check(ctx, p->device, &run->calls[0], &run->fault);
+  if (s == MOON_OK && run->fault.status) s = check_fault(ctx, run, &p->launches[run->fault.launch]);
+  return s;
+}
+
 /* Jobs of the current phase until it, or the time, is over. */
-static void run_jobs(moon_run *run, const moon_launch *l, double deadline) {
+static moon_status run_jobs(moon_context *ctx, moon_run *run, const moon_launch *l, double deadline) {
   const moon_program *p = run->program;
   const moon_backend *backend = p->device->backend;
   int64_t njobs = l->choice.phase[run->phase].njobs;
   moon_kernel_fn kernel = l->choice.phase[run->phase].run;
   const moon_call *call = &run->calls[run->launch];
   if (deadline <= 0) {
-    backend->run(p->device, kernel, call, run->job, njobs, true);
+    moon_status s = backend->run(ctx, p->device, kernel, call, run->job, njobs, true);
+    if (s != MOON_OK) return s;
     run->job = njobs;
   }
   while (run->job < njobs) {
-    backend->run(p->device, kernel, call, run->job, run->job + 1, false);
+    moon_status s = backend->run(ctx, p->device, kernel, call, run->job, run->job + 1, false);
+    if (s != MOON_OK) return s;
     run->job++;
     if (moon__now_us(run->runtime) >= deadline) break;
   }
-  if (run->job < njobs) return;
+  if (run->job < njobs) return MOON_OK;
   run->job = 0;
   run->phase++;
+  return MOON_OK;
 }
 
 moon_status moon__run_advance(moon_context *ctx, moon_run *run, double deadline, bool *done) {
@@ -402,9 +422,9 @@ moon_status moon__run_advance(moon_context *ctx, moon_run *run, double deadline,
     if (l->child[0]) {
       s = moon__control_advance(ctx, run, l, deadline, &complete);
     } else {
-      if (run->phase < l->choice.nphases) run_jobs(run, l, deadline);
+      if (run->phase < l->choice.nphases) s = run_jobs(ctx, run, l, deadline);
       complete = run->phase >= l->choice.nphases;
-      if (complete) s = check_fault(ctx, run, l);
+      if (s == MOON_OK && complete) s = check_fault(ctx, run, l);
     }
     if (ctx->profiling) moon__profile_add(ctx, run->program, run->launch, began, complete);
     if (s != MOON_OK) return s;
@@ -416,9 +436,10 @@ moon_status moon__run_advance(moon_context *ctx, moon_run *run, double deadline,
     }
     if (deadline > 0 && run->launch < p->nlaunches && moon__now_us(run->runtime) >= deadline) return MOON_OK;
   }
-  run->prologue_done = true;
-  *done = true;
-  return MOON_OK;
+  moon_status s = check_late(ctx, run);
+  run->prologue_done = s == MOON_OK;
+  *done = s == MOON_OK;
+  return s;
 }
 
 /* Everything ran: second copies become the variables, results reach the caller. */

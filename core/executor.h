@@ -33,6 +33,7 @@ struct moon_run {
   moon_rng rng;
   moon_fault fault;
   bool active, prologue_done, in_background;
+  bool may_fault; /* its kernels may report late: see moon_backend.check */
   int launch, phase;
   int64_t job;
   /* Position inside a control launch. */

@@ -129,6 +129,9 @@ typedef struct moon_memory {
   uint64_t calls;
 } moon_memory;
 MOON_API moon_memory moon_runtime_memory(const moon_runtime *runtime);
+/* Where devices opened from now on keep programs that they built; made when it is not there. NULL or "" (default): nowhere.
+** "usual": MOONLET_CACHE_DIR ("off": nowhere), else moonlet in the user's folder for caches. */
+MOON_API moon_status moon_cache_folder_set(moon_context *ctx, const char *folder);
 
 /* Threads that runs use from now on, the calling one included; the old ones are joined. 0: as MOONLET_THREADS or the machine says. */
 MOON_API void moon_threads_set(moon_runtime *runtime, int threads);
@@ -176,11 +179,25 @@ MOON_API const char *moon_dim_text(const moon_runtime *runtime, moon_dim d, char
 MOON_API const char *moon_shape_text(const moon_runtime *runtime, const moon_shape *shape, char *buf, size_t buf_bytes);
 
 /* ---- Devices ---- */
-/* The device a word names ("cpu"); borrowed from the runtime. NULL with an error when there is none. */
+/* The device a word names: "cpu", "opencl", "opencl:2", "opencl:gpu" (its kind), "opencl:rtx" (part of its model), or "auto"
+** (the first that is not a CPU, else "cpu"); borrowed from the runtime. NULL with an error when there is none. */
 MOON_API moon_device *moon_device_find(moon_context *ctx, const char *word);
 MOON_API const char *moon_device_name(const moon_device *device);
 MOON_API moon_status moon_device_set(moon_context *ctx, moon_device *device);
 MOON_API moon_device *moon_device_get(moon_context *ctx);
+/* All devices: opens every backend that is there. Their number; and device i, NULL when there is none. */
+MOON_API int moon_device_count(moon_context *ctx);
+MOON_API moon_device *moon_device_at(moon_context *ctx, int i);
+/* What is known of a device; texts live as long as it, "" for unknown. */
+typedef struct moon_device_info {
+  const char *name, *backend;
+  const char *kind;   /* cpu, gpu, accelerator or other */
+  const char *model, *platform, *driver;
+  uint64_t memory_bytes; /* 0: unknown */
+  int units;             /* compute units; 0: unknown */
+  bool f64;
+} moon_device_info;
+MOON_API moon_device_info moon_device_describe(const moon_device *device);
 
 /* ---- Tensors ---- */
 /* A tensor of zeros [shape]. NULL: bad shape (negative, unknown or too large), out of memory. */

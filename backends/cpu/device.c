@@ -61,6 +61,14 @@ static moon_status cpu_buffer_write(moon_context *ctx, moon_device *device, void
   return MOON_OK;
 }
 
+static moon_status cpu_buffer_copy(moon_context *ctx, moon_device *device, void *to, size_t to_offset, void *from,
+                                   size_t from_offset, size_t bytes) {
+  (void)ctx;
+  (void)device;
+  if (bytes) memcpy((char *)to + to_offset, (const char *)from + from_offset, bytes);
+  return MOON_OK;
+}
+
 static bool is_dense(const moon_array *a) {
   int64_t strides[MOON_MAX_DIMS];
   moon__dense_strides(a->ndim, a->shape, strides);
@@ -126,14 +134,17 @@ static void run_part(void *arg, int64_t first, int64_t last) {
   l->kernel(l->call, l->first + first, l->first + last);
 }
 
-static void cpu_run(moon_device *device, moon_kernel_fn kernel, const moon_call *call, int64_t first, int64_t last, bool threads) {
-  if (first >= last) return;
+static moon_status cpu_run(moon_context *ctx, moon_device *device, moon_kernel_fn kernel, const moon_call *call, int64_t first,
+                           int64_t last, bool threads) {
+  (void)ctx;
+  if (first >= last) return MOON_OK;
   if (threads) {
     launch l = {kernel, call, first};
     moon__pool_run(device->runtime, run_part, &l, last - first);
   } else {
     kernel(call, first, last);
   }
+  return MOON_OK;
 }
 
 const moon_backend moon__cpu_backend = {
@@ -144,6 +155,7 @@ const moon_backend moon__cpu_backend = {
     .buffer_free = cpu_buffer_free,
     .buffer_read = cpu_buffer_read,
     .buffer_write = cpu_buffer_write,
+    .buffer_copy = cpu_buffer_copy,
     .has_kernel = moon__cpu_fast_has,
     .select = cpu_select,
     .select_loop = moon__cpu_loop_select,

@@ -27,6 +27,7 @@ struct moon_runtime {
   moon_worker_thread *worker; /* NULL before the first background run */
   int ndevices, device_capacity;
   moon_device **devices;
+  char *cache_folder; /* where backends keep what they built; NULL: nowhere */
 };
 
 /* Where a node was built: the script line and the path of layers, shared by the nodes of one call. */

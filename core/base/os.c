@@ -258,3 +258,16 @@ int moon__file_replace(const char *path, const void *data, size_t bytes) {
   if (code) unlink(temp);
   return code ? code : sync_folder(path, folder_bytes);
 }
+
+int moon__folder_make(const char *path) {
+  char part[PATH_MAX];
+  size_t n = strlen(path);
+  if (n == 0 || n >= sizeof part) return n ? ENAMETOOLONG : ENOENT;
+  for (size_t i = 1; i <= n; i++) {
+    if (path[i] != '/' && path[i] != '\0') continue;
+    memcpy(part, path, i);
+    part[i] = '\0';
+    if (mkdir(part, 0700) != 0 && errno != EEXIST && errno != EISDIR) return errno;
+  }
+  return 0;
+}

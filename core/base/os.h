@@ -44,6 +44,8 @@ void moon__pause(void); /* one turn of a spin loop */
 int moon__file_read(const char *path, void *(*alloc)(void *user, size_t bytes), void *user, void **data, size_t *bytes);
 /* Temporary in the same folder, write, fsync, rename, fsync of the folder. */
 int moon__file_replace(const char *path, const void *data, size_t bytes);
+/* Makes a folder, and those it lies in, readable by its owner alone; one that is there is fine. 0 or an errno value. */
+int moon__folder_make(const char *path);
 const char *moon__os_error(int code, char *buf, size_t buf_bytes);
 
 void *moon__library_open(const char *name);

@@ -3,6 +3,7 @@
 ** long as anything that retains it: contexts, storages, variables. Devices are opened in device.c, threads in pool.c.
 */
 #include <stdatomic.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "backend.h"
@@ -22,6 +23,7 @@ static void free_runtime(moon_runtime *runtime) {
     moon__free(runtime, device);
   }
   moon__free(runtime, runtime->devices);
+  moon__free(runtime, runtime->cache_folder);
   moon__dims_free(runtime);
   if (runtime->lock) moon__mutex_destroy(runtime->lock);
   moon__free(runtime, runtime->lock);
@@ -61,6 +63,28 @@ moon_runtime *moon_runtime_retain(moon_runtime *runtime) {
 
 void moon_runtime_release(moon_runtime *runtime) {
   if (runtime && atomic_fetch_sub(&runtime->refs, 1) == 1) free_runtime(runtime);
+}
+
+/* MOONLET_CACHE_DIR, or the user's folder for caches. "off" is none. False: it is longer than a path may be. */
+static bool usual_cache_folder(char *folder, size_t bytes) {
+  const char *own = moon__env("MOONLET_CACHE_DIR"), *xdg = moon__env("XDG_CACHE_HOME"), *home = moon__env("HOME");
+  int n = own                   ? snprintf(folder, bytes, "%s", strcmp(own, "off") == 0 ? "" : own)
+          : xdg && xdg[0] == '/' ? snprintf(folder, bytes, "%s/moonlet", xdg)
+          : home                ? snprintf(folder, bytes, "%s/.cache/moonlet", home)
+                                : snprintf(folder, bytes, "%s", "");
+  return n >= 0 && (size_t)n < bytes;
+}
+
+moon_status moon_cache_folder_set(moon_context *ctx, const char *folder) {
+  char usual[1024], *copy = NULL;
+  if (folder && strcmp(folder, "usual") == 0) folder = usual_cache_folder(usual, sizeof usual) ? usual : NULL;
+  if (folder && *folder && !(copy = moon__strdup(ctx->runtime, folder))) return moon__fail_memory(ctx);
+  moon__mutex_lock(ctx->runtime->lock);
+  char *before = ctx->runtime->cache_folder;
+  ctx->runtime->cache_folder = copy;
+  moon__mutex_unlock(ctx->runtime->lock);
+  moon__free(ctx->runtime, before);
+  return MOON_OK;
 }
 
 moon_memory moon_runtime_memory(const moon_runtime *runtime) {

@@ -10,15 +10,18 @@
 #include "base/context.h"
 #include "tensor/tensor.h"
 
-/* Writes zeros to a buffer that the host cannot see. */
+/* Writes zeros to a buffer that the host cannot see: some, then copies of what is there already. */
 static moon_status clear_buffer(moon_context *ctx, const moon_storage *s) {
   static const char zeros[4096];
-  for (size_t at = 0; at < s->bytes; at += sizeof zeros) {
-    size_t n = s->bytes - at < sizeof zeros ? s->bytes - at : sizeof zeros;
-    moon_status status = s->device->backend->buffer_write(ctx, s->device, s->handle, at, zeros, n);
-    if (status != MOON_OK) return status;
+  const moon_backend *b = s->device->backend;
+  size_t done = s->bytes < sizeof zeros ? s->bytes : sizeof zeros;
+  moon_status status = b->buffer_write(ctx, s->device, s->handle, 0, zeros, done);
+  while (status == MOON_OK && done < s->bytes) {
+    size_t n = s->bytes - done < done ? s->bytes - done : done;
+    status = b->buffer_copy(ctx, s->device, s->handle, done, s->handle, 0, n);
+    done += n;
   }
-  return MOON_OK;
+  return status;
 }
 
 moon_storage *moon__storage_new(moon_context *ctx, moon_device *device, size_t bytes, bool zero) {

@@ -50,6 +50,7 @@ static moon_bind *push_bind(lua_State *L) {
   lua_setmetatable(L, -2);
   b->runtime = moon_runtime_new(NULL);
   if (b->runtime) b->ctx = moon_context_new(b->runtime);
+  if (b->ctx) (void)moon_cache_folder_set(b->ctx, "usual"); /* without memory for the word there is no cache */
   if (!b->ctx) {
     moon_runtime_release(b->runtime);
     b->runtime = NULL;

@@ -22,6 +22,24 @@ static int seed_get(lua_State *L) {
   return 1;
 }
 
+/* ---- fields of the table on top ---- */
+
+static void set_integer(lua_State *L, const char *name, int64_t x) {
+  moon__lua_pushint64(L, x);
+  lua_setfield(L, -2, name);
+}
+
+static void set_string(lua_State *L, const char *name, const char *text) {
+  if (!text) return;
+  lua_pushstring(L, text);
+  lua_setfield(L, -2, name);
+}
+
+static void set_flag(lua_State *L, const char *name, bool on) {
+  lua_pushboolean(L, on);
+  lua_setfield(L, -2, name);
+}
+
 /* ---- devices ---- */
 
 /* core.device([word]) -> name */
@@ -39,17 +57,27 @@ static int device(lua_State *L) {
   return 1;
 }
 
-/* core.devices() -> { { name =, backend = }, .. } that have been opened. */
+/* core.devices() -> { { name =, backend =, kind =, model =, platform =, driver =, memory =, units =, f64 = }, .. } */
+static void push_device(lua_State *L, const moon_device_info *info) {
+  lua_createtable(L, 0, 9);
+  set_string(L, "name", info->name);
+  set_string(L, "backend", info->backend);
+  set_string(L, "kind", info->kind);
+  set_string(L, "model", info->model);
+  set_string(L, "platform", info->platform);
+  set_string(L, "driver", info->driver);
+  set_integer(L, "memory", (int64_t)info->memory_bytes);
+  set_integer(L, "units", info->units);
+  set_flag(L, "f64", info->f64);
+}
+
 static int devices(lua_State *L) {
   moon_bind *b = moon__lua_bind(L);
-  moon_device_get(b->ctx);
-  lua_newtable(L);
-  for (int i = 0; i < b->runtime->ndevices; i++) {
-    lua_createtable(L, 0, 2);
-    lua_pushstring(L, b->runtime->devices[i]->name);
-    lua_setfield(L, -2, "name");
-    lua_pushstring(L, b->runtime->devices[i]->backend->name);
-    lua_setfield(L, -2, "backend");
+  int n = moon_device_count(b->ctx);
+  lua_createtable(L, n, 0);
+  for (int i = 0; i < n; i++) {
+    moon_device_info info = moon_device_describe(moon_device_at(b->ctx, i));
+    push_device(L, &info);
     lua_rawseti(L, -2, i + 1);
   }
   return 1;
@@ -88,11 +116,6 @@ static int realtime(lua_State *L) {
 }
 
 /* ---- counters ---- */
-
-static void set_integer(lua_State *L, const char *name, int64_t x) {
-  moon__lua_pushint64(L, x);
-  lua_setfield(L, -2, name);
-}
 
 static int memory(lua_State *L) {
   moon_memory m = moon_runtime_memory(moon__lua_bind(L)->runtime);
@@ -168,17 +191,6 @@ static int script_line(lua_State *L) {
 }
 
 /* ---- the op table ---- */
-
-static void set_string(lua_State *L, const char *name, const char *text) {
-  if (!text) return;
-  lua_pushstring(L, text);
-  lua_setfield(L, -2, name);
-}
-
-static void set_flag(lua_State *L, const char *name, bool on) {
-  lua_pushboolean(L, on);
-  lua_setfield(L, -2, name);
-}
 
 static void push_attr(lua_State *L, const moon_attr *a) {
   static const char *const kinds[] = {"i64", "f64", "bool", "dtype", "enum", "ints", "shape", "axis", "axes", "dim"};

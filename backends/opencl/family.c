@@ -1,0 +1,76 @@
+/* family.c: launches from kernel texts. See family.h. */
+#include "family.h"
+
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/context.h"
+#include "base/shape.h"
+#include "print.h"
+
+int64_t moon__cl_count(const moon_array *a) {
+  int64_t n = 1;
+  for (int i = 0; i < a->ndim; i++)
+    if (a->shape[i] == 0) return 0;
+  for (int i = 0; i < a->ndim; i++) n *= a->shape[i];
+  return n;
+}
+
+int64_t moon__cl_bits(moon_dtype dtype, double x) {
+  int64_t bits = 0;
+  moon__convert(&bits, dtype, &x, MOON_DTYPE_f64);
+  return bits;
+}
+
+bool moon__cl_begin(moon_cl_choice *c, const char *kernel, bool strided) {
+  c->launch = moon__cl_launch(c->d, c->choice, kernel, c->d->wide ? "CPU device" : "GPU device");
+  c->choice->dense_in = strided ? 0 : UINT64_MAX;
+  return c->launch != NULL;
+}
+
+/* The types of a step's operands stand before the text; what an earlier unit of the batch called so is forgotten. */
+static moon_cl_unit *unit_of(const moon_cl_choice *c, const char *text, const moon_dtype *types, const moon_cl_step_spec *spec) {
+  moon_cl_text t = {.runtime = c->ctx->runtime};
+  for (int i = 0; i < spec->noperands; i++) {
+    const char *type = spec->operands[i] == MOON_CL_SCRATCH ? "char" : moon__cl_type(types[i], 1);
+    bool scratch = spec->operands[i] == MOON_CL_SCRATCH, floats = scratch || moon__dtype_is_float(types[i]);
+    moon__cl_put(&t, "#undef T%d\n#define T%d %s\n#undef TO%d\n", i, i, type, i);
+    if (types[i] == MOON_DTYPE_bool) moon__cl_put(&t, "#define TO%d(x) ((uchar)((x) != 0))\n", i);
+    else if (floats) moon__cl_put(&t, "#define TO%d(x) ((%s)(x))\n", i, type);
+    else moon__cl_put(&t, "#define TO%d(x) CAST_%s(x)\n", i, type);
+  }
+  moon_dtype sum = c->out[0].dtype;
+  moon__cl_put(&t, "#undef SUM\n#define SUM %s\n", !moon__dtype_is_float(sum) ? "ulong" : sum == MOON_DTYPE_f64 ? "double" : "WORK");
+  moon__cl_put_bytes(&t, text, strlen(text));
+  moon__cl_put(&t, "\n");
+  moon_cl_unit *u = t.failed ? NULL : moon__cl_unit(c->d, t.s, t.n);
+  moon__free(t.runtime, t.s);
+  return u;
+}
+
+bool moon__cl_add_spec(moon_cl_choice *c, const char *text, const moon_dtype *types, moon_cl_step_spec *spec) {
+  spec->unit = unit_of(c, text, types, spec);
+  return moon__cl_step(c->launch, spec);
+}
+
+bool moon__cl_add(moon_cl_choice *c, const char *text, const int64_t *params, int nparams, int64_t n, int64_t block) {
+  enum { MOST = 8 };
+  int operands[MOST + 1];
+  moon_dtype types[MOST + 1] = {MOON_DTYPE_u8};
+  moon_cl_step_spec spec = {.operands = operands, .nparams = nparams, .params = params};
+  for (int i = 0; i < c->nin + c->nout; i++) {
+    types[i] = i < c->nin ? c->in[i].dtype : c->out[i - c->nin].dtype;
+    operands[spec.noperands++] = i;
+  }
+  if (c->choice->scratch_bytes) operands[spec.noperands++] = MOON_CL_SCRATCH;
+  spec.rng = c->node->op->flags & MOON_OPF_RANDOM;
+  moon__cl_spread(c->d, &spec, n, block);
+  return moon__cl_add_spec(c, text, types, &spec);
+}
+
+moon_status moon__cl_end(moon_cl_choice *c, bool ok) {
+  if (ok) return MOON_OK;
+  moon__cl_launch_free(c->ctx->runtime, c->launch);
+  memset(c->choice, 0, sizeof *c->choice);
+  return moon__fail_memory(c->ctx);
+}

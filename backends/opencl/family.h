@@ -1,0 +1,41 @@
+/*
+** family.h: what select.c and the files of kernels share: the operands that a kernel is asked for, and the making of a launch from
+** kernel texts. A text is one kernel in OpenCL C, written inside CL(..) so that it needs no quotes; T0, T1, .. are the types of its
+** operands (inputs, then outputs), TO0(x), .. casts to them by the rules of cast, SUM what terms are added in, p.v[..] its numbers. For every element type there is a unit of its own.
+*/
+#ifndef MOON_CL_FAMILY_H
+#define MOON_CL_FAMILY_H
+#include "opencl.h"
+
+#define CL(...) #__VA_ARGS__
+
+typedef struct moon_cl_choice {
+  moon_context *ctx;
+  moon_cl_device *d;
+  const moon_node *node;
+  const moon_array *in, *out; /* data is NULL; shapes and strides are final; outputs are dense */
+  int nin, nout;
+  bool fast;
+  moon_choice *choice;
+  moon_cl_launch *launch;     /* set by moon__cl_begin */
+} moon_cl_choice;
+
+typedef struct moon_cl_family {
+  /* Fills the choice for a node that the family knows, *s telling how that went; false: not its node. */
+  bool (*select)(moon_cl_choice *c, moon_status *s);
+} moon_cl_family;
+extern const moon_cl_family moon__cl_matmul, moon__cl_create, moon__cl_random;
+
+/* Elements of an operand; its size is checked. */
+int64_t moon__cl_count(const moon_array *a);
+/* The number x of a dtype, as the bits that a kernel finds in p.v. */
+int64_t moon__cl_bits(moon_dtype dtype, double x);
+/* Starts the launch; false: memory is out. All inputs must be dense unless `strided`. */
+bool moon__cl_begin(moon_cl_choice *c, const char *kernel, bool strided);
+/* Adds the kernel `text` over all operands (and scratch, last, when the choice has any) for n elements, block at a time. */
+bool moon__cl_add(moon_cl_choice *c, const char *text, const int64_t *params, int nparams, int64_t n, int64_t block);
+/* The same with everything said in spec but the unit; types [noperands] are T0, T1, ... */
+bool moon__cl_add_spec(moon_cl_choice *c, const char *text, const moon_dtype *types, moon_cl_step_spec *spec);
+/* Ends it: MOON_OK, or what `ok` false means: memory is out. */
+moon_status moon__cl_end(moon_cl_choice *c, bool ok);
+#endif

@@ -1,0 +1,113 @@
+/*
+** opencl.h: what the files of the OpenCL backend share. A device has one in-order queue; kernels are asked for and run later, in
+** order, and nothing waits but reads and the check after a run.
+**
+** device.c   opens the loader, lists devices, buffers and copies
+** unit.c     kernel sources ("units"), built in batches, many units a program; the disk cache is cache.c's
+** launch.c   a launch: the kernels of one node over its operands, arguments kept, set again only when they change
+** loop.c     prints fused loops; print.c prints the values of elementwise rows
+** select.c   the kernel of a node; its families in matmul.c, conv.c and so on
+** fallback.c runs a node on the CPU through copies
+*/
+#ifndef MOON_OPENCL_H
+#define MOON_OPENCL_H
+#include "backend.h"
+#include "base/os.h"
+#include "cl.h"
+
+typedef struct moon_cl_unit moon_cl_unit;
+
+typedef struct moon_cl_device {
+  moon_cl cl;
+  moon_device *device;
+  cl_device id;
+  cl_context context;
+  cl_queue queue;
+  moon_mutex *lock; /* guards the queue, units and arguments of kernels */
+  char model[128], platform[160], driver[64];
+  const char *kind;
+  uint64_t memory_bytes;
+  int units;
+  bool f64;
+  bool wide; /* the family of CPUs: one work-item a register tile; else that of GPUs: work-groups */
+  uint64_t process; /* the process that opened it */
+  moon_cl_unit *first_unit, *pending; /* all; those that no program was built from yet */
+  char *cache_folder; /* NULL: nothing is kept on disk */
+  bool reported[MOON_OP_COUNT]; /* ops that run on the CPU, said once */
+} moon_cl_device;
+
+extern const moon_backend moon__opencl_backend;
+static inline moon_cl_device *moon__cl_of(const moon_device *device) { return device->data; }
+
+/* Records "opencl: CODE while <doing> on '<model>'". MOON_EMEMORY where memory is out, else MOON_EDEVICE. */
+moon_status moon__cl_fail(moon_context *ctx, const moon_cl_device *d, int32_t code, const char *format, ...)
+    __attribute__((format(printf, 4, 5)));
+
+/* ---- text.c: text that grows; a failed one stays empty and says so at its end ---- */
+typedef struct moon_cl_text {
+  moon_runtime *runtime;
+  char *s;
+  size_t n, capacity;
+  bool failed; /* memory is out */
+} moon_cl_text;
+void moon__cl_put(moon_cl_text *t, const char *format, ...) __attribute__((format(printf, 2, 3)));
+void moon__cl_put_bytes(moon_cl_text *t, const char *s, size_t n);
+
+/* ---- unit.c ---- */
+/* The unit of this source, made when it is not known yet; lives as long as the device. text must define the kernel KERNEL(..)
+** with NAME, which becomes unique. NULL: memory is out. The device's lock is not held. */
+moon_cl_unit *moon__cl_unit(moon_cl_device *d, const char *text, size_t text_bytes);
+/* A new kernel object of the unit's kernel `name`; builds what is pending. With the lock held. */
+moon_status moon__cl_kernel(moon_context *ctx, moon_cl_device *d, moon_cl_unit *u, cl_kernel *kernel);
+/* Did building this unit fail before? */
+bool moon__cl_unit_failed(const moon_cl_unit *u);
+void moon__cl_units_free(moon_cl_device *d);
+
+/* ---- cache.c ---- */
+/* Finds the folder; what goes wrong means no cache. */
+void moon__cl_cache_open(moon_cl_device *d, moon_runtime *runtime);
+/* The binary kept for a source, in memory that the caller frees; false: none. */
+bool moon__cl_cache_read(moon_cl_device *d, const moon_cl_text *source, void **binary, size_t *bytes);
+void moon__cl_cache_write(moon_cl_device *d, const moon_cl_text *source, const void *binary, size_t bytes);
+
+/* ---- launch.c ---- */
+enum { MOON_CL_PARAMS = 64, MOON_CL_SCRATCH = -1 };
+typedef struct moon_cl_fallback moon_cl_fallback;
+typedef struct moon_cl_step moon_cl_step;
+typedef struct moon_cl_launch moon_cl_launch;
+/* What a step is made of. */
+typedef struct moon_cl_step_spec {
+  moon_cl_unit *unit;
+  int noperands;
+  const int *operands;    /* numbers of inputs, then outputs, or MOON_CL_SCRATCH */
+  int nparams;
+  const int64_t *params;  /* copied; the kernel's struct has exactly these when `exact`, else MOON_CL_PARAMS */
+  bool exact;
+  bool rng;               /* the kernel gets key, step and stream of the run's random numbers */
+  size_t global[3], local[3];
+} moon_cl_step_spec;
+/* Work-items for EACH(i, n, block). */
+void moon__cl_spread(const moon_cl_device *d, moon_cl_step_spec *spec, int64_t n, int64_t block);
+/* A launch without steps; the choice's state. NULL: memory is out. */
+moon_cl_launch *moon__cl_launch(moon_cl_device *d, moon_choice *choice, const char *kernel, const char *why);
+/* False: memory is out. A step without work-items is left out. */
+bool moon__cl_step(moon_cl_launch *l, const moon_cl_step_spec *spec);
+/* Runs all steps: the one kernel function of this backend. */
+moon_status moon__cl_run(moon_context *ctx, moon_device *device, moon_kernel_fn kernel, const moon_call *call, int64_t first,
+                         int64_t last, bool threads);
+void moon__cl_launch_free(moon_runtime *runtime, void *state);
+/* Gives the launch something that runs instead of its steps. */
+void moon__cl_launch_fall_back(moon_cl_launch *l, moon_cl_fallback *f);
+
+/* ---- fallback.c ---- */
+
+moon_status moon__cl_fallback_select(moon_context *ctx, moon_cl_device *d, const moon_node *node, const moon_array *in, int nin,
+                                     const moon_array *out, int nout, const char *why, moon_choice *choice);
+moon_status moon__cl_fallback_run(moon_context *ctx, moon_cl_device *d, moon_cl_fallback *f, const moon_call *call);
+void moon__cl_fallback_free(moon_runtime *runtime, moon_cl_fallback *f);
+
+/* ---- loop.c, select.c ---- */
+moon_status moon__cl_select_loop(moon_context *ctx, moon_device *device, const moon_loop *loop, moon_choice *choice);
+moon_status moon__cl_select(moon_context *ctx, moon_device *device, const moon_node *node, const moon_array *in, int nin,
+                            const moon_array *out, int nout, bool fast, moon_choice *choice);
+#endif
