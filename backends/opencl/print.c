@@ -190,7 +190,7 @@ static void print_cast(moon_cl_text *t, const moon_loop_ins *ins, int lanes) {
   bool saturate = moon__dtype_is_float(from) && !moon__dtype_is_float(to);
   if (to == MOON_DTYPE_bool && lanes == 1) moon__cl_put(t, "(uchar)(r%d != 0)", ins->src[0]);
   else if (to == MOON_DTYPE_bool) moon__cl_put(t, "convert_uchar16(r%d != (%s)(0)) & (uchar16)(1)", ins->src[0], types[from].many);
-  else if (saturate) moon__cl_put(t, "WHERE(r%d != r%d, (%s)(0), convert_%s_sat(r%d))", ins->src[0], ins->src[0], type, type, ins->src[0]);
+  else if (saturate) moon__cl_put(t, "convert_%s_sat(WHERE(r%d != r%d, (%s)(0), r%d))", type, ins->src[0], ins->src[0], moon__cl_type(from, lanes), ins->src[0]);
   else moon__cl_put(t, "convert_%s(r%d)", type, ins->src[0]);
 }
 

@@ -355,13 +355,16 @@ function ml.eager(on)
   eager = on
 end
 
---- The device that later compiles use; with a word, sets it.
+--- The device that later compiles use; with a word, sets it. A word that names none is an error, and the device stays what it was;
+-- only "auto" falls back to "cpu".
 -- @function device
--- @tparam[opt] string word "cpu", ...
+-- @tparam[opt] string word "cpu"; "opencl" (the first), "opencl:2", "opencl:gpu" (a kind), "opencl:rtx" (part of the model); "auto"
+-- (the first that is not a CPU)
 -- @treturn string its name
 ml.device = core.device
 
---- All devices: list of `{ name =, backend = }`.
+--- All devices of this machine: list of `{ name =, backend =, kind =, model =, platform =, driver =, memory =, units =, f64 = }`;
+-- kind is "cpu", "gpu", "accelerator" or "other", memory is in bytes (0: unknown).
 -- @function devices
 ml.devices = core.devices
 
