@@ -21,6 +21,10 @@ static const candidate candidates[] = {
     {MOON_OP_conv, moon__cpu_conv_fits, moon__cpu_conv_plan, false},
     {MOON_OP_conv_input_grad, moon__cpu_conv_fits, moon__cpu_conv_input_grad_plan, false},
     {MOON_OP_conv_filter_grad, moon__cpu_conv_fits, moon__cpu_conv_filter_grad_plan, false},
+    {MOON_OP_winograd_filter, moon__cpu_winograd_filter_fits, moon__cpu_winograd_filter_plan, false},
+    {MOON_OP_winograd_conv, moon__cpu_winograd_conv_fits, moon__cpu_winograd_conv_plan, false},
+    {MOON_OP_winograd_input_grad, moon__cpu_winograd_conv_fits, moon__cpu_winograd_conv_plan, false},
+    {MOON_OP_winograd_filter_grad, moon__cpu_winograd_grad_fits, moon__cpu_winograd_grad_plan, false},
     {MOON_OP_max_pool, moon__cpu_pool_fits, moon__cpu_max_pool_plan, false},
     {MOON_OP_max_pool_grad, moon__cpu_pool_fits, moon__cpu_max_pool_grad_plan, false},
     {MOON_OP_avg_pool, moon__cpu_pool_fits, moon__cpu_avg_pool_plan, false},
@@ -101,5 +105,11 @@ moon_status moon__cpu_select_product(moon_context *ctx, moon_device *device, con
 
 bool moon__cpu_fast_has(moon_device *device, const moon_node *node) {
   (void)device;
-  return moon__cpu_rows_has(node);
+  switch (node->op->id) {
+    case MOON_OP_winograd_filter: return moon__cpu_winograd_filter_has(node);
+    case MOON_OP_winograd_conv:
+    case MOON_OP_winograd_input_grad: return moon__cpu_winograd_conv_has(node);
+    case MOON_OP_winograd_filter_grad: return moon__cpu_winograd_grad_has(node);
+    default: return moon__cpu_rows_has(node);
+  }
 }

@@ -146,8 +146,8 @@ static moon_status grad_filter_grad(moon_context *ctx, const moon_grad *g) {
 
 static roles roles_of(const moon_node *n) {
   const moon_shape *a = moon__shape_of(n->inputs[0]), *b = moon__shape_of(n->inputs[1]), *y = moon__shape_of(&n->outputs[0]);
-  if (n->op->id == MOON_OP_conv_input_grad) return (roles){.x = y, .w = b, .y = a};
-  if (n->op->id == MOON_OP_conv_filter_grad) return (roles){.x = a, .w = y, .y = b};
+  if (n->op->id == MOON_OP_conv_input_grad || n->op->id == MOON_OP_winograd_input_grad) return (roles){.x = y, .w = b, .y = a};
+  if (n->op->id == MOON_OP_conv_filter_grad || n->op->id == MOON_OP_winograd_filter_grad) return (roles){.x = a, .w = y, .y = b};
   return (roles){.x = a, .w = b, .y = y};
 }
 
@@ -161,7 +161,7 @@ moon_geometry moon__conv_geometry(const moon_node *node) {
   return g;
 }
 
-static double flops(const moon_node *n) {
+double moon__conv_flops(const moon_node *n) {
   moon_geometry g = moon__conv_geometry(n);
   double count = 2 * (double)g.batch * (double)g.c_out * (double)g.c_in / (double)g.groups;
   for (int i = 0; i < 3; i++) count *= (double)g.out[i] * (double)g.window[i];
@@ -253,7 +253,7 @@ MOON_OP(conv) = {
     MOON_OP_ATTRS(moon_conv_attrs, conv_rows),
     .infer = infer_conv,
     .grad = grad_conv,
-    .flops = flops,
+    .flops = moon__conv_flops,
     .doc = "Convolution over 1 to 3 spatial axes, channels last: x [n, s.., c], w [k.., c / groups, f] -> [n, o.., f].",
 };
 
@@ -269,7 +269,7 @@ MOON_OP(conv_input_grad) = {
     MOON_OP_ATTRS(moon_conv_attrs, grad_rows),
     .infer = infer_input_grad,
     .grad = grad_input_grad,
-    .flops = flops,
+    .flops = moon__conv_flops,
     .doc = "Gradient of conv by x, which has the given shape: dy [n, o.., f], w [k.., c / groups, f] -> [n, s.., c].",
 };
 
@@ -285,7 +285,7 @@ MOON_OP(conv_filter_grad) = {
     MOON_OP_ATTRS(moon_conv_attrs, grad_rows),
     .infer = infer_filter_grad,
     .grad = grad_filter_grad,
-    .flops = flops,
+    .flops = moon__conv_flops,
     .doc = "Gradient of conv by w, which has the given shape: x [n, s.., c], dy [n, o.., f] -> [k.., c / groups, f].",
 };
 

@@ -2,7 +2,7 @@
 local core = require "moonlet.core"
 local graphs = require "spec.graph.graphs"
 
-local order = { "lower", "fold", "simplify", "cse", "dce", "place", "select", "layout", "fuse" }
+local order = { "lower", "fold", "simplify", "cse", "dce", "place", "winograd", "select", "layout", "fuse" }
 
 local function x_of(...) return core.placeholder("x", "f32", { ... }) end
 
@@ -71,7 +71,7 @@ describe("the table of passes", function()
     g:program { passes_off = "all", dump = function(pass) error(pass) end }
     local list = {}
     g:program { passes_off = "cse, fuse,fold", dump = function(pass) list[#list + 1] = pass end }
-    assert.same({ "lower", "simplify", "dce", "place", "select", "layout" }, list)
+    assert.same({ "lower", "simplify", "dce", "place", "winograd", "select", "layout" }, list)
   end)
 end)
 

@@ -1,0 +1,262 @@
+/*
+** winograd.c: f32 kernels of winograd_filter, winograd_conv and winograd_input_grad, channels last: tiles of the source are
+** transformed, multiplied position by position with the transformed filter, and transformed back. A job takes a block of tiles
+** through all positions, so that what lies between stays in the second-level cache; where a product with all filters takes too long
+** for one job, the tiles are transformed in a phase of their own, and blocks of filters are further jobs. The gradient of the filter
+** is in winograd_grad.c. Letters: source [n, s, c] to target [n, s', f], whichever of x, y they are; t tiles; m, n as in winograd.h.
+*/
+#include <string.h>
+
+#include "base/shape.h"
+#include "base/size.h"
+#include "fast.h"
+#include "gemm.h"
+#include "slots.h"
+#include "winograd.h"
+#include "winograd_tiles.h"
+
+enum { PANEL = 32, FILTER_ROWS = 16 };
+
+typedef struct winograd_plan {
+  const moon_gemm_set *set;
+  const moon_winograd_set *transforms;
+  moon_winograd_tiles source, target; /* as tiles of one and the same grid */
+  int positions, height;
+  int64_t c, f, block, blocks, columns, column_blocks;
+  int64_t v_step, m_step; /* from position to position */
+  bool apart;             /* transformed in a phase of its own */
+  size_t slots, slot_bytes, m_at, v_at, zeros;
+} winograd_plan;
+
+static const float *input(const moon_call *call, int i) { return (const float *)(const void *)call->in[i].data; }
+static float *scratch(const moon_call *call, size_t at) { return (float *)(void *)(call->scratch + at); }
+
+/* ---- winograd_conv, winograd_input_grad ---- */
+
+static void run_prepare(const moon_call *call, int64_t first, int64_t last) {
+  const winograd_plan *p = call->state;
+  (void)first, (void)last;
+  moon__slots_clear(call->scratch + p->slots);
+  memset(scratch(call, p->zeros), 0, (size_t)p->c * sizeof(float));
+}
+
+/* Tiles of a block -> v [positions][tiles][c]. */
+static void transform_block(const winograd_plan *p, const moon_call *call, int64_t block, float *v) {
+  int64_t from = block * p->block, to = moon__min_i64(p->source.count, from + p->block);
+  moon__winograd_gather(&p->source, p->transforms->source[p->target.size / 4], p->positions, input(call, 0),
+                        scratch(call, p->zeros), v, p->v_step, from, to);
+}
+
+static float *block_v(const winograd_plan *p, const moon_call *call, int64_t block) {
+  return scratch(call, p->v_at) + block * p->positions * p->v_step;
+}
+
+static void run_transform(const moon_call *call, int64_t first, int64_t last) {
+  const winograd_plan *p = call->state;
+  for (int64_t block = first; block < last; block++) transform_block(p, call, block, block_v(p, call, block));
+}
+
+/* v times the filters from column on -> m [positions][tiles][columns]. */
+static void multiply(const winograd_plan *p, const float *v, const float *u, float *m, int64_t tiles, int64_t columns) {
+  int height = moon__gemm_height(tiles, p->height);
+  for (int k = 0; k < p->positions; k++)
+    for (int64_t j = 0; j < columns; j += PANEL) {
+      moon_gemm_tile t = {.a = v + k * p->v_step, .a_step = p->c, .b_step = PANEL, .c_step = p->columns, .nsegments = 1,
+                          .length = p->c};
+      t.b = u + (j * p->positions + k * PANEL) * p->c;
+      t.c = m + k * p->m_step + j;
+      t.columns = moon__min_i64(PANEL, columns - j);
+      moon__gemm_panel(p->set, MOON_GEMM_ROWS, t, tiles, height, height * p->c, 2, true);
+    }
+}
+
+static void finish_block(const winograd_plan *p, float *y, const float *m, float *unused, int64_t from, int64_t to, int64_t columns) {
+  const float *x[MOON_WINOGRAD_MAX];
+  float *at[MOON_WINOGRAD_MAX];
+  for (int k = 0; k < p->positions; k++) x[k] = m + k * p->m_step;
+  for (int64_t t = from; t < to; t++) {
+    moon__winograd_targets(&p->target, t, y, unused, at);
+    p->transforms->target[p->target.size / 4](x, at, columns);
+    for (int k = 0; k < p->positions; k++) x[k] += p->columns;
+  }
+}
+
+static void run_product(const moon_call *call, int64_t first, int64_t last) {
+  const winograd_plan *p = call->state;
+  int slot = moon__slot_take(call->scratch + p->slots);
+  char *own = call->scratch + p->slots + MOON_SLOTS_BYTES + (size_t)slot * p->slot_bytes;
+  float *v = (float *)(void *)own, *m = (float *)(void *)(own + p->m_at), *unused = m + p->positions * p->m_step;
+  for (int64_t job = first; job < last; job++) {
+    int64_t block = job % p->blocks, column = job / p->blocks * p->columns, columns = moon__min_i64(p->columns, p->f - column);
+    int64_t from = block * p->block, to = moon__min_i64(p->target.count, from + p->block);
+    if (!p->apart) transform_block(p, call, block, v);
+    multiply(p, p->apart ? block_v(p, call, block) : v, input(call, 2) + column * p->positions * p->c, m, to - from, columns);
+    finish_block(p, (float *)(void *)call->out[0].data + column, m, unused, from, to, columns);
+  }
+  moon__slot_give(call->scratch + p->slots, slot);
+}
+
+/* ---- Plan ---- */
+
+/* The tile that u was made for, 0 when u is not a filter of these sizes. */
+static int tile_of(const moon_node *n, int64_t c, int64_t f) {
+  const moon_shape *u = &n->inputs[2]->type.shape;
+  int64_t want[4] = {moon__ceildiv_i64(f, PANEL), 0, c, PANEL};
+  if (u->ndim != 4 || (u->dim[1] != 16 && u->dim[1] != 36)) return 0;
+  for (int i = 0; i < 4; i++)
+    if (i != 1 && u->dim[i] != want[i]) return 0;
+  return u->dim[1] == 36 ? 4 : 2;
+}
+
+typedef struct shape { moon_geometry g; int tile; bool backward; int64_t c, f; } shape;
+
+static bool read_shape(const moon_node *n, shape *s) {
+  s->g = moon__conv_geometry(n);
+  s->backward = n->op->id == MOON_OP_winograd_input_grad;
+  s->c = s->backward ? s->g.c_out : s->g.c_in;
+  s->f = s->backward ? s->g.c_in : s->g.c_out;
+  if (!moon__winograd_fits(n, &s->g)) return false;
+  return (s->tile = tile_of(n, s->c, s->f)) != 0;
+}
+
+static int64_t tiles_of(const shape *s) {
+  const int64_t *size = s->backward ? s->g.in : s->g.out;
+  return s->g.batch * moon__ceildiv_i64(size[1], s->tile) * moon__ceildiv_i64(size[2], s->tile);
+}
+
+/* Measured: the filter is read once from far away (3 units a channel pair and position), each tile costs a product. */
+bool moon__cpu_winograd_conv_has(const moon_node *node) {
+  shape s;
+  if (!read_shape(node, &s) || s.c < 32 || s.f < 32) return false;
+  const int64_t *size = s.backward ? s.g.in : s.g.out;
+  double places = (double)s.g.batch * (double)size[1] * (double)size[2], n = s.tile + 2, tiles = (double)tiles_of(&s);
+  double direct = 9 * places, products = n * n * tiles, edges = n * n * tiles * 16 * (1 / (double)s.c + 1 / (double)s.f);
+  return direct > 1.1 * (products + edges + n * n * 16);
+}
+bool moon__cpu_winograd_conv_fits(const moon_fast *f) { return moon__cpu_winograd_conv_has(f->node); }
+
+static double product_us(const winograd_plan *p, double tiles, double columns) {
+  double rate = p->set->lanes == 16 ? 200e3 : 100e3;
+  return 2 * p->positions * tiles * columns * (double)p->c / rate;
+}
+
+static void choose_blocks(winograd_plan *p) {
+  int64_t most = 28;
+  int64_t nb = moon__ceildiv_i64(p->source.count, most);
+  p->block = moon__ceildiv_i64(p->source.count, nb);
+  p->columns = moon__ceildiv_i64(p->f, PANEL) * PANEL;
+  double limit = 70;
+  while (product_us(p, (double)p->block, (double)p->columns) > limit && p->columns > PANEL)
+    p->columns = moon__ceildiv_i64(p->columns / 2, PANEL) * PANEL;
+  p->blocks = moon__ceildiv_i64(p->source.count, p->block);
+  p->column_blocks = moon__ceildiv_i64(p->f, p->columns);
+  p->apart = p->column_blocks > 1;
+  p->v_step = p->block * p->c + 16;
+  p->m_step = p->block * p->columns + 16;
+}
+
+static bool lay_out(winograd_plan *p, moon_device *device, moon_choice *c) {
+  int64_t v, m, all, slots = moon__slots_needed(device, p->blocks * p->column_blocks);
+  if (!moon__mul_i64(p->positions * (int64_t)sizeof(float), p->v_step, &v)) return false;
+  if (!moon__mul_i64(p->positions * (int64_t)sizeof(float), p->m_step, &m)) return false;
+  p->m_at = p->apart ? 0 : (size_t)v;
+  p->slot_bytes = (p->m_at + (size_t)m + (size_t)p->columns * sizeof(float) + 63) / 64 * 64;
+  p->zeros = MOON_SLOTS_BYTES + (size_t)slots * p->slot_bytes;
+  p->v_at = p->zeros + ((size_t)p->c * sizeof(float) + 63) / 64 * 64;
+  if (!moon__mul_i64(p->apart ? v : 0, p->blocks, &all) || all > INT64_MAX / 2) return false;
+  c->scratch_bytes = p->v_at + (size_t)all;
+  return true;
+}
+
+moon_status moon__cpu_winograd_conv_plan(const moon_fast *f, moon_choice *c) {
+  shape s;
+  winograd_plan *p = moon__fast_state(f, c, sizeof *p);
+  if (!p) return MOON_EMEMORY;
+  read_shape(f->node, &s);
+  p->set = MOON_ISA_PICK(f->isa, moon__gemm_set);
+  p->transforms = MOON_ISA_PICK(f->isa, moon__winograd_set);
+  p->positions = (s.tile + 2) * (s.tile + 2);
+  p->height = p->set->rows[2];
+  p->c = s.c, p->f = s.f;
+  moon__winograd_tiles_of(&s.g, s.tile, s.backward, &p->source, &p->target);
+  c->kernel = s.backward ? MOON_ISA_TEXT(f->isa, "cpu_winograd_input_grad_f32") : MOON_ISA_TEXT(f->isa, "cpu_winograd_conv_f32");
+  c->why = s.tile == 4 ? "F(4, 3)" : "F(2, 3)";
+  c->dense_in = 5;
+  choose_blocks(p);
+  if (!lay_out(p, f->device, c)) return MOON_ESIZE;
+  moon__fast_phase(c, run_prepare, 1);
+  if (p->apart) moon__fast_phase(c, run_transform, p->blocks);
+  moon__fast_phase(c, run_product, p->blocks * p->column_blocks);
+  return MOON_OK;
+}
+
+/* ---- winograd_filter ---- */
+
+typedef struct filter_plan {
+  const moon_gemm_set *set;
+  const moon_winograd_set *transforms;
+  int64_t tile, c, f, row_blocks;
+  bool turned;
+} filter_plan;
+
+/* Rows of one panel: w_tap(t) [rows][columns] -> u [positions][c][PANEL]. */
+static void transform_rows(const filter_plan *p, const float *w, int64_t tap, int64_t w_row, float *u, int64_t rows, int64_t columns) {
+  int64_t positions = (p->tile + 2) * (p->tile + 2);
+  const float *x[9];
+  float *y[MOON_WINOGRAD_MAX];
+  for (int64_t i = 0; i < rows; i++) {
+    for (int t = 0; t < 9; t++) x[t] = w + t * tap + i * w_row;
+    for (int64_t k = 0; k < positions; k++) {
+      y[k] = u + (k * p->c + i) * PANEL;
+      if (columns < PANEL) memset(y[k] + columns, 0, (size_t)(PANEL - columns) * sizeof(float));
+    }
+    p->transforms->filter[p->tile / 4](x, y, columns);
+  }
+}
+
+/* One job: some rows of one panel. A turned filter has its taps in reverse order, and rows and columns change places. */
+static void run_filter(const moon_call *call, int64_t first, int64_t last) {
+  const filter_plan *p = call->state;
+  float square[9 * FILTER_ROWS * PANEL];
+  int64_t positions = (p->tile + 2) * (p->tile + 2), tap = p->c * p->f;
+  for (int64_t job = first; job < last; job++) {
+    int64_t row = job % p->row_blocks * FILTER_ROWS, column = job / p->row_blocks * PANEL;
+    int64_t rows = moon__min_i64(FILTER_ROWS, p->c - row), columns = moon__min_i64(PANEL, p->f - column);
+    float *u = (float *)(void *)call->out[0].data + column * positions * p->c + row * PANEL;
+    const float *w = input(call, 0);
+    if (!p->turned) {
+      transform_rows(p, w + row * p->f + column, tap, p->f, u, rows, columns);
+      continue;
+    }
+    for (int t = 0; t < 9; t++)
+      p->set->pack(square + (8 - t) * FILTER_ROWS * PANEL, w + t * tap + column * p->c + row, rows, columns, 1, p->c, PANEL);
+    transform_rows(p, square, FILTER_ROWS * PANEL, PANEL, u, rows, columns);
+  }
+}
+
+bool moon__cpu_winograd_filter_has(const moon_node *node) {
+  const moon_shape *w = &node->inputs[0]->type.shape;
+  return node->inputs[0]->type.dtype == MOON_DTYPE_f32 && moon__shape_known(w) && w->dim[2] % 16 == 0 && w->dim[3] % 16 == 0 &&
+         MOON_ISA_PICK(moon__cpu_isa(), moon__winograd_set)->filter[0];
+}
+bool moon__cpu_winograd_filter_fits(const moon_fast *f) { return moon__cpu_winograd_filter_has(f->node); }
+
+moon_status moon__cpu_winograd_filter_plan(const moon_fast *f, moon_choice *c) {
+  const moon_winograd_attrs *a = f->node->attrs;
+  const moon_array *w = &f->in[0];
+  filter_plan *p = moon__fast_state(f, c, sizeof *p);
+  if (!p) return MOON_EMEMORY;
+  p->set = MOON_ISA_PICK(f->isa, moon__gemm_set);
+  p->transforms = MOON_ISA_PICK(f->isa, moon__winograd_set);
+  p->tile = a->tile;
+  p->turned = a->turned;
+  p->c = w->shape[a->turned ? 3 : 2];
+  p->f = w->shape[a->turned ? 2 : 3];
+  p->row_blocks = moon__ceildiv_i64(p->c, FILTER_ROWS);
+  c->kernel = MOON_ISA_TEXT(f->isa, "cpu_winograd_filter_f32");
+  c->why = "panels of 32";
+  c->dense_in = 1;
+  if (p->c == 0 || p->f == 0) return MOON_OK;
+  moon__fast_phase(c, run_filter, p->row_blocks * moon__ceildiv_i64(p->f, PANEL));
+  return MOON_OK;
+}

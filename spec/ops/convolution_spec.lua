@@ -1,0 +1,171 @@
+-- Convolution's kernels against each other, on every instruction set and with 1 and 2 threads, which must agree to the bit: direct
+-- sums against plain kernels in f64, Winograd's algorithm against direct sums, over odd sizes, paddings and channels. The sweep of
+-- forward_spec has the small cases of every op; here are the ones that fast kernels need to be chosen at all.
+local core = require("moonlet.core")
+
+local build = os.getenv("MOONLET_BUILD") or "build"
+local sanitized = os.getenv("MOONLET_SANITIZER") ~= nil
+
+-- x, w, attributes; against: passes that the reference does without ("all": plain kernels in f64).
+local script = [[
+package.path = "./?.lua;./lua/?.lua;./lua/?/init.lua;" .. package.path
+local core = require("moonlet.core")
+local graphs = require("spec.graph.graphs")
+core.seed(11)
+local sum = 0
+local function note(t)
+  local bytes = graphs.bytes({ t })
+  for i = 1, #bytes, 97 do sum = (sum * 31 + bytes:byte(i)) % 2147483629 end
+end
+local function results(tensors, attrs, off)
+  core.trace_begin()
+  local s = {}
+  for i, t in ipairs(tensors) do s[i] = core.placeholder("x" .. i, t.dtype, t.shape, t.ndim) end
+  local y = core.conv(s[1], s[2], attrs)
+  local dx = core.gradients((y * s[3]):sum(), { s[1], s[2] })
+  core.trace_end()
+  return { core.graph(s, { y, dx[1], dx[2] }):program({ inputs = tensors, passes_off = off }):run(tensors) }
+end
+local function check(label, x, w, attrs, against, tolerance)
+  x, w = core.normal(x), core.normal(w)
+  local tensors = { x, w, core.normal(core.conv(x, w, attrs).shape) }
+  local wide = {}
+  for i, t in ipairs(tensors) do wide[i] = against == "all" and t:cast("f64") or t end
+  local got, want = results(tensors, attrs, ""), results(wide, attrs, against)
+  for i, name in ipairs { "y", "dx", "dw" } do
+    local d, size = (got[i] - want[i]):abs():max():item(), (want[i] * want[i]):mean():item() ^ 0.5
+    if not (d <= tolerance * (size + 1e-30)) then print(label .. " " .. name .. ": " .. d .. " off, of about " .. size) end
+    note(got[i])
+  end
+end
+]]
+
+local direct = [[
+for _, case in ipairs {
+  { { 2, 9, 11, 3 }, { 3, 3, 3, 20 }, { padding = "same" } },
+  { { 1, 17, 15, 3 }, { 7, 7, 3, 16 }, { strides = 2, padding = "same" } },
+  { { 2, 8, 8, 24 }, { 3, 3, 24, 40 }, { strides = 2, padding = "same" } }, { { 3, 7, 7, 40 }, { 1, 1, 40, 24 }, { strides = 2 } },
+  { { 2, 10, 9, 16 }, { 3, 3, 16, 16 }, { dilation = 2, padding = "same" } }, { { 1, 6, 6, 32 }, { 3, 3, 8, 32 }, { groups = 4 } },
+  { { 2, 9, 10, 40 }, { 3, 3, 1, 40 }, { groups = 40, padding = "same" } },
+  { { 1, 12, 13, 19 }, { 3, 3, 1, 19 }, { groups = 19, strides = 2, padding = "same" } },
+  { { 2, 7, 5, 8 }, { 5, 4, 1, 8 }, { groups = 8, pad_lo = { 3, 0 }, pad_hi = { 0, 2 } } }, { { 1, 1, 1, 5 }, { 1, 1, 5, 7 }, {} },
+  { { 1, 4, 4, 2 }, { 3, 3, 2, 3 }, { padding = "same", strides = 3 } },
+  { { 2, 1, 40, 12 }, { 1, 3, 12, 12 }, { padding = "same" } },
+} do check("direct " .. table.concat(case[1], ","), case[1], case[2], case[3], "all", 2e-5) end
+print(sum)
+]]
+
+local winograd = [[
+for _, case in ipairs {
+  { { 2, 12, 9, 32 }, { 3, 3, 32, 48 }, { padding = "same" } }, { { 3, 19, 17, 48 }, { 3, 3, 48, 32 }, {} },
+  { { 2, 21, 10, 32 }, { 3, 3, 32, 32 }, { pad_lo = { 2, 0 }, pad_hi = { 0, 3 } } },
+  { { 40, 2, 2, 64 }, { 3, 3, 64, 64 }, { padding = "same" } }, { { 31, 3, 5, 64 }, { 3, 3, 64, 32 }, { padding = "same" } },
+  { { 1, 33, 28, 64 }, { 3, 3, 64, 128 }, { padding = "same" } }, { { 1, 24, 22, 112 }, { 3, 3, 112, 160 }, { padding = "same" } },
+  { { 1, 25, 16, 32 }, { 3, 3, 32, 32 }, { pad_lo = 3, pad_hi = 2 } },
+} do check("winograd " .. table.concat(case[1], ","), case[1], case[2], case[3], "winograd", 2e-4) end
+print(sum)
+]]
+
+local function output_of(text, environment)
+  local path, i = os.tmpname(), -1
+  local file = assert(io.open(path, "w"))
+  file:write(string.format("package.cpath = %q .. package.cpath\n", build .. "/?.so;"), script, text)
+  file:close()
+  while arg and arg[i - 1] do i = i - 1 end
+  local program = sanitized and build .. "/moonlet" or arg and arg[i] or "lua"
+  local pipe = assert(io.popen(environment .. " " .. program .. " " .. path .. " 2>&1"))
+  local said = pipe:read("*a")
+  pipe:close()
+  os.remove(path)
+  return said
+end
+
+local function compiled(off)
+  local x = core.placeholder("x", "f32", { 2, 16, 16, 32 })
+  core.trace_begin()
+  local w = core.placeholder("w", "f32", { 3, 3, 32, 32 })
+  local y = core.conv(x, w, { padding = "same" })
+  local d = core.gradients((y * y):sum(), { x, w })
+  core.trace_end()
+  local last
+  core.graph({ x, w }, { y, d[1], d[2] }):program({ passes_off = off, dump = function(_, text) last = text end })
+  return last
+end
+
+describe("convolution", function()
+  for name, text in pairs { direct = direct, winograd = winograd } do
+    for _, isa in ipairs { "baseline", "avx2", "avx512" } do
+      it(name .. " agrees with the reference and does not depend on threads: " .. isa, function()
+        local one = output_of(text, "MOONLET_ISA=" .. isa .. " MOONLET_THREADS=1")
+        assert.matches("^%d+\n$", one)
+        assert.equal(one, output_of(text, "MOONLET_ISA=" .. isa .. " MOONLET_THREADS=2"))
+      end)
+    end
+  end
+
+  it("goes by Winograd's algorithm where that pays, unless the pass is off", function()
+    if os.getenv("MOONLET_ISA") == "baseline" then return end -- whose direct sums it does not replace
+    local with, without = compiled(""), compiled("winograd")
+    for _, op in ipairs { "winograd_filter", "winograd_conv", "winograd_input_grad", "winograd_filter_grad" } do
+      assert.matches("= " .. op .. "%(", with)
+      assert.is_nil(without:find(op, 1, true), op)
+    end
+    assert.is_nil(with:find("= conv", 1, true))
+  end)
+
+  local function parsed(u, op)
+    return core.graph_parse(([[graph {
+      %%0 = input "x" : f32 [2,16,16,32]
+      %%1 = input "w" : f32 [3,3,32,32]
+      %%2 = input "u" : f32 [%s]
+      %%3 = %s(%%0, %%1, %%2) padding=same%s : f32 [2,16,16,32]
+      inputs %%0, %%1, %%2
+      outputs %%3
+    }]]):format(u, op, op == "winograd_conv" and "" or " shape=[2,16,16,32]"), {})
+  end
+
+  it("does not read a transformed filter of other sizes", function()
+    local x, w = core.normal { 2, 16, 16, 32 }, core.normal { 3, 3, 32, 32 }
+    for _, op in ipairs { "winograd_conv", "winograd_input_grad" } do
+      for _, u in ipairs { "1,36,31,32", "2,36,32,32", "1,35,32,32", "1,36,32,16", "3", "0,36,32,32", "" } do
+        local sizes = {}
+        for n in u:gmatch("%d+") do sizes[#sizes + 1] = tonumber(n) end
+        local graph, tensors = parsed(u, op), { x, w, core.zeros(sizes) }
+        local got = graph:program({ inputs = tensors }):run(tensors)
+        local want = graph:program({ inputs = tensors, passes_off = "all" }):run(tensors)
+        assert.is_true((got - want):abs():max():item() < 1e-3)
+      end
+    end
+  end)
+
+  it("transforms filters as the definition says", function()
+    for _, case in ipairs { { 32, 48, 4, false }, { 48, 32, 4, true }, { 16, 80, 2, false }, { 80, 16, 2, true },
+      { 5, 3, 4, true } } do
+      local c, f, tile, turned = case[1], case[2], case[3], case[4]
+      local rows, columns = turned and f or c, turned and c or f
+      local graph = core.graph_parse(([[graph {
+        %%0 = input "w" : f32 [3,3,%d,%d]
+        %%1 = winograd_filter(%%0) tile=%d turned=%s : f32 [%d,%d,%d,32]
+        inputs %%0
+        outputs %%1
+      }]]):format(c, f, tile, tostring(turned), math.ceil(columns / 32), (tile + 2) ^ 2, rows), {})
+      local w = core.normal { 3, 3, c, f }
+      local got, want = graph:program():run { w }, graph:program({ passes_off = "all" }):run { w }
+      assert.is_true((got - want):abs():max():item() < 1e-5)
+    end
+  end)
+
+  it("says what is wrong with a filter to be transformed", function()
+    local function parse(w, tile)
+      local _, text = pcall(core.graph_parse, ([[graph {
+        %%0 = input "w" : f32 [%s]
+        %%1 = winograd_filter(%%0) tile=%d : f32 [1,36,32,32]
+        inputs %%0
+        outputs %%1
+      }]]):format(w, tile), {})
+      return tostring(text)
+    end
+    assert.matches("tile must be 2 or 4, got 3", parse("3,3,32,32", 3))
+    assert.matches("needs w %[3, 3, c, f%] of known sizes: w %(3, 2, 32, 32%)", parse("3,2,32,32", 4))
+  end)
+end)
