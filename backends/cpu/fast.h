@@ -55,4 +55,6 @@ moon_status moon__cpu_avg_pool_grad_plan(const moon_fast *f, moon_choice *c);
 bool moon__cpu_rows_has(const moon_node *node);
 bool moon__cpu_rows_fits(const moon_fast *f);
 moon_status moon__cpu_rows_plan(const moon_fast *f, moon_choice *c);
+bool moon__cpu_random_fits(const moon_fast *f);
+moon_status moon__cpu_random_plan(const moon_fast *f, moon_choice *c);
 #endif

@@ -2,24 +2,19 @@
 ** random.c: plain kernels of random numbers. Which bits element i gets, and what each op makes of them, is said in base/philox.h;
 ** this draws them in any order, as the jobs come.
 */
-#include "base/philox.h"
 #include "plain.h"
+#include "random_fast.h"
 
 enum { DRAW_WORK = 32 };
 
 static int64_t jobs(const moon_node *node) { return moon__job_count(moon__output_count(node), DRAW_WORK); }
-
-static moon_philox generator(const moon_call *call) {
-  const moon_random_attrs *a = call->attrs;
-  return moon__philox(call->rng->seed, call->rng->step, call->rng->fold, a->stream + call->rng->stream);
-}
 
 /* Stores what d makes element `at` of y. */
 typedef void (*draw_fn)(const moon_random_attrs *a, moon_draw d, const moon_array *y, int64_t at);
 
 static void run_draws(const moon_call *call, draw_fn draw, int64_t first, int64_t last) {
   const moon_array *y = &call->out[0];
-  moon_philox r = generator(call);
+  moon_philox r = moon__call_philox(call);
   int64_t lo, hi;
   moon__job_range(moon__array_count(y), DRAW_WORK, first, last, &lo, &hi);
   for (; lo < hi; lo++) draw(call->attrs, moon__draw(&r, lo), y, lo);
@@ -67,7 +62,7 @@ static size_t permutation_scratch(const moon_node *node) {
 static void permutation_run(const moon_call *call, int64_t first, int64_t last) {
   const moon_array *y = &call->out[0];
   moon_pair *pairs = (moon_pair *)(void *)call->scratch;
-  moon_philox r = generator(call);
+  moon_philox r = moon__call_philox(call);
   int64_t n = moon__array_count(y);
   if (first >= last) return;
   for (int64_t i = 0; i < n; i++) pairs[i] = (moon_pair){moon__draw_u64(moon__draw(&r, i)), i};
