@@ -55,19 +55,20 @@ static __attribute__((noinline)) void draw_block(const moon_philox *r, int64_t f
 }
 
 /* body over i of each block of at most BLOCK elements; w0 and w1 hold their words. */
-#define DRAWS(body)                                                  \
+#define DRAWS(type, body)                                            \
   do {                                                               \
     uint32_t w0[BLOCK], w1[BLOCK];                                   \
+    type made[BLOCK];                                                \
     for (; n > 0; first += BLOCK, y += BLOCK, n -= BLOCK) {          \
-      int m = n < BLOCK ? (int)n : BLOCK;                            \
       draw_block(r, first, w0, w1);                                  \
-      MOON_IVDEP for (int i = 0; i < m; i++) y[i] = body;            \
+      for (int i = 0; i < BLOCK; i++) made[i] = body;                \
+      memcpy(y, made, (size_t)(n < BLOCK ? n : BLOCK) * sizeof *y);  \
     }                                                                \
   } while (0)
 
 static void uniform(const moon_philox *r, float low, float span, float top, int64_t first, int64_t n, float *y) {
 #define UNIFORM(w) moon__fma((float)(int32_t)((w) >> 8) * 0x1p-24f, span, low)
-  DRAWS(UNIFORM(w0[i]) < top ? UNIFORM(w0[i]) : top);
+  DRAWS(float, UNIFORM(w0[i]) < top ? UNIFORM(w0[i]) : top);
 }
 
 /* The logarithm needs f64 where u is near 1; the angle is reduced to an eighth of a turn while it is still whole. */
@@ -78,14 +79,14 @@ MOON_INLINE float box_muller(uint32_t w0, uint32_t w1) {
   return __builtin_sqrtf((float)(-2.0 * moon__log_f64(u))) * moon__sin_from(angle, (int32_t)quadrant + 1);
 }
 static void normal(const moon_philox *r, float mean, float std, int64_t first, int64_t n, float *y) {
-  DRAWS(moon__fma(std, box_muller(w0[i], w1[i]), mean));
+  DRAWS(float, moon__fma(std, box_muller(w0[i], w1[i]), mean));
 }
 
 static void bernoulli_f32(const moon_philox *r, uint32_t limit, int64_t first, int64_t n, float *y) {
-  DRAWS(w0[i] < limit ? 1.0f : 0.0f);
+  DRAWS(float, w0[i] < limit ? 1.0f : 0.0f);
 }
 static void bernoulli_u8(const moon_philox *r, uint32_t limit, int64_t first, int64_t n, uint8_t *y) {
-  DRAWS(w0[i] < limit);
+  DRAWS(uint8_t, w0[i] < limit);
 }
 
 const moon_random_set MOON_ISA_NAME(moon__random_set) = {uniform, normal, bernoulli_f32, bernoulli_u8};
