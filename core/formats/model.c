@@ -14,6 +14,7 @@
 #define GRAPH_PREFIX "moonlet.graph."
 #define VERSION_TEXT "moonlet.version"
 #define STEP_TEXT "moonlet.step"
+#define PLACE_TEXT "moonlet.place" /* where in its data Lua's fit was: not true any more once C has trained */
 #define OPTIMIZER_PREFIX "optimizer/"
 
 typedef struct named_graph {
@@ -213,6 +214,7 @@ static moon_status put_all(moon_context *ctx, const moon_model *m, uint64_t step
   }
   for (int i = 0; status == MOON_OK && i < m->file->ntexts; i++) {
     const moon_named_text *e = &m->file->texts[i];
+    if (strcmp(e->name, PLACE_TEXT) == 0 && step != m->step) continue;
     if (strcmp(e->name, STEP_TEXT) != 0) status = moon_file_put_text(ctx, f, e->name, e->text, e->bytes);
   }
   return status == MOON_OK ? moon_file_put_text(ctx, f, STEP_TEXT, digits, strlen(digits)) : status;

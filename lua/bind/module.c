@@ -19,6 +19,7 @@
 #include "op.h"
 #include "profiler.h"
 #include "program.h"
+#include "rows.h"
 #include "symbol.h"
 #include "sys.h"
 #include "tensor.h"
@@ -85,7 +86,7 @@ static void push_core(lua_State *L) {
                                    moon__lua_dim_functions,    moon__lua_graph_functions,   moon__lua_program_functions,
                                    moon__lua_trace_functions,  moon__lua_control_functions, moon__lua_builder_functions,
                                    moon__lua_file_functions,   moon__lua_inspect_functions, moon__lua_sys_functions,
-                                   moon__lua_profiler_functions};
+                                   moon__lua_profiler_functions, moon__lua_rows_functions};
   moon_bind *b = push_bind(L);
   int bind_idx = lua_gettop(L);
   moon__lua_ticket_open(L);

@@ -22,6 +22,24 @@ static int seed_get(lua_State *L) {
   return 1;
 }
 
+/* core.random_state() -> seed, and the counters of draws outside of traces. */
+static int random_state(lua_State *L) {
+  const moon_bind *b = moon__lua_bind(L);
+  moon__lua_pushint64(L, (int64_t)moon_seed_get(b->ctx));
+  moon__lua_pushint64(L, b->ctx->next_stream);
+  return 2;
+}
+
+static int random_state_set(lua_State *L) {
+  moon_bind *b = moon__lua_bind(L);
+  int64_t seed_given = moon__lua_int(L, b, 1, "random_state_set", "seed");
+  int64_t stream = moon__lua_int(L, b, 2, "random_state_set", "stream");
+  if (stream < 1) return moon__lua_fail(L, "random_state_set: stream must be 1 or more, got %s", moon__lua_describe(L, b, 2).s);
+  moon_seed(b->ctx, (uint64_t)seed_given);
+  b->ctx->next_stream = stream;
+  return 0;
+}
+
 /* ---- fields of the table on top ---- */
 
 static void set_integer(lua_State *L, const char *name, int64_t x) {
@@ -267,6 +285,8 @@ static int ops(lua_State *L) {
 
 const luaL_Reg moon__lua_sys_functions[] = {{"seed", seed},
                                             {"seed_get", seed_get},
+                                            {"random_state", random_state},
+                                            {"random_state_set", random_state_set},
                                             {"device", device},
                                             {"devices", devices},
                                             {"memory", memory},

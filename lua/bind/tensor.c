@@ -212,6 +212,10 @@ static void write_number(lua_State *L, moon_bind *b, moon_tensor *t, int idx, co
   moon_tensor *one, *all = NULL;
   moon_status status = MOON_EMEMORY;
   moon__lua_no_origin(b);
+  if (moon_tensor_count(t) == 1) {
+    if (moon_tensor_write(b->ctx, t, t->dtype, &element, moon_dtype_bytes(t->dtype)) != MOON_OK) moon__lua_raise(L, b);
+    return;
+  }
   one = moon_tensor_from(b->ctx, moon_tensor_dtype(t), 0, NULL, &element);
   if (one) all = moon__tensor_over(b->ctx, one->storage, one->dtype, t->ndim, t->shape, strides, 0);
   if (all) status = moon_tensor_copy(b->ctx, t, all);

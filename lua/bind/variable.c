@@ -55,8 +55,10 @@ static int read(lua_State *L) {
   return 1;
 }
 
-/* Pushes a Tensor made of what stands at 2: a table, a number, a tensor. */
+/* What stands at 2, a Tensor; or pushes one made of it: a table, a number, a tensor. */
 static const moon_tensor *numbers_given(lua_State *L, moon_bind *b, const char *who) {
+  const moon_tensor *t = moon__lua_test(L, b, 2, MOON_LUA_TENSOR);
+  if (t) return t;
   if (moon__lua_kind(L, b, 2) == MOON_LUA_OTHER) {
     moon__lua_tensor_from_table(L, b, 2, moon_variable_type(self(L, b, who)).dtype, who);
     return moon__lua_check(L, b, -1, MOON_LUA_TENSOR, who, "value");

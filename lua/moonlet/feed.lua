@@ -1,7 +1,8 @@
 --- Batches for a step: from tensors in memory, or from a dataset of `ml.data`.
 -- Here: the two kinds of feed. A feed's `open()` gives a function that returns the following batch, a table
--- `{ x = list, y = list, w = list, rows =, key = }` that is used again, or nil. Invariant: from tensors in memory, a steady batch
--- allocates next to nothing: views without shuffling, one buffer a batch size with it.
+-- `{ list =, x =, y =, w =, rows =, key = }` that is used again, or nil; `list` holds x, y and w one after another. A feed knows
+-- where it is: `position()` and, before `open`, `resume(position)`. Invariant: from tensors in memory a steady batch costs no
+-- memory: there is one batch for each number of rows, and rows are copied into it.
 -- @module moonlet.feed
 
 local core = require "moonlet.core"
@@ -10,88 +11,129 @@ local util = require "moonlet.util"
 
 local feed = {}
 
+local NAMES = { "x", "y", "w" }
+
+-- Calls f(tensor, name, i) for the tensors of a batch, or of data, in the order of a step's inputs.
+local function each(parts, f)
+  for _, name in ipairs(NAMES) do
+    for i, t in ipairs(parts[name]) do f(t, name, i) end
+  end
+end
+
+local function listed(parts, list)
+  local n = 0
+  each(parts, function(t)
+    n = n + 1
+    list[n] = t
+  end)
+  return list
+end
+
+local function hash_of(tensors)
+  local dense = {}
+  for i, t in ipairs(tensors) do dense[i] = t:contiguous() end
+  return core.hash(dense)
+end
+
 -- ---- Tensors in memory ----
 
 local Rows = util.class("Rows")
 
--- parts: { x = list, y = list, w = list } of tensors with the same number of rows.
-function Rows:init(parts, count, batch_size, shuffle)
-  self.parts, self.count, self.batch_size, self.shuffle = parts, count, batch_size, shuffle
-  self.size = math.ceil(count / batch_size)
-  self.gathers = {}
-  self.batch = { x = {}, y = {}, w = {} }
+-- parts: { x = list, y = list, w = list } of tensors with the same number of rows, of which `count` are taken in an order: nil, or
+-- what `order_of` makes of it.
+function Rows:init(parts, rows, batch_size, how)
+  self.parts, self.batch_size, self.how = parts, batch_size, how
+  self.count = how.count or rows
+  self.size = how.drop and math.floor(self.count / batch_size) or math.ceil(self.count / batch_size)
+  self.list, self.batches = listed(parts, {}), {}
+  self.taken, self.passes = 0, 0
 end
 
-local NAMES = { "x", "y", "w" }
-
--- A program that takes rows of t by an index of b numbers, and the buffer it writes to.
-local function new_gather(t, b)
-  local x = core.placeholder("x", t.dtype, t.shape, #t.shape)
-  local index = core.placeholder("index", "i64", { b }, 1)
-  local shape = t.shape
-  shape[1] = b
-  local buffer = core.zeros(shape, t.dtype)
-  local program = core.graph({ x, index }, { core.gather(x, index, 1) }, {}):program({
-    mode = "infer", inputs = { { dtype = t.dtype, shape = t.shape }, { dtype = "i64", shape = { b } } },
-  })
-  return { program = program, buffer = buffer, arguments = { t, false, out = { buffer } } }
+-- The batch of that many rows: buffers like the data.
+local function batch_of(self, rows)
+  local batch = self.batches[rows]
+  if batch then return batch end
+  batch = { x = {}, y = {}, w = {}, rows = rows, key = rows }
+  each(self.parts, function(t, name, i)
+    local shape = t.shape
+    shape[1] = rows
+    batch[name][i] = core.zeros(shape, t.dtype)
+  end)
+  batch.list = listed(batch, {})
+  self.batches[rows] = batch
+  return batch
 end
 
-local function gather(self, t, name, i, order, b)
-  local key = name .. i .. ":" .. b
-  local g = self.gathers[key]
-  if not g then
-    g = new_gather(t, b)
-    self.gathers[key] = g
+-- The order of a pass: its first place, and the tensor of row numbers, or nil for the rows as they lie.
+local function order_of(self)
+  if self.how.shuffle then
+    local now = random.count()
+    random.count(self.draws)
+    local index = random.draw(function() return core.permutation(self.count) end)
+    random.count(math.max(now, random.count()))
+    return 1, index
   end
-  g.arguments[2] = order
-  g.program:run(g.arguments)
-  return g.buffer
+  if not self.how.order then return 1, nil end
+  local o = self.how.order(self.passes)
+  return o.first, o.rows and core.tensor(o.rows, "i64")
 end
 
 --- Opens an epoch: a function that gives the batches in turn.
 function Rows:open()
-  local order = self.shuffle and random.draw(function() return core.permutation(self.count) end)
-  local at, batch = 0, self.batch
+  self.taken, self.resumed = self.resumed or 0, nil
+  self.draws = self.again or random.count()
+  self.again = nil
+  self.passes = self.passes + 1
+  local start, index = order_of(self)
+  local count = self.how.drop and self.count - self.count % self.batch_size or self.count
   return function()
-    if at >= self.count then return nil end
-    local first, last = at + 1, math.min(at + self.batch_size, self.count)
-    local rows = last - at
-    local index = order and order:slice(1, first, last)
-    for _, name in ipairs(NAMES) do
-      for i, t in ipairs(self.parts[name]) do
-        batch[name][i] = order and gather(self, t, name, i, index, rows) or t:slice(1, first, last)
-      end
-    end
-    at = last
-    batch.rows, batch.key = rows, rows
+    local before = self.taken * self.batch_size
+    if before >= count then return nil end
+    local batch = batch_of(self, math.min(self.batch_size, count - before))
+    for i = 1, #self.list do core.take_rows(batch.list[i], self.list[i], start + before, index) end
+    self.taken = self.taken + 1
     return batch
   end
 end
 
+--- Where the epoch that is open is: what `resume` takes.
+function Rows:position()
+  return {
+    taken = self.taken, draws = self.draws, passes = self.passes, batch_size = self.batch_size, shuffle = self.how.shuffle == true,
+  }
+end
+
+--- Goes on from a position. again: the pass that is opened next is the one of that position, from there on.
+function Rows:resume(position, again)
+  self.passes = position.passes
+  if again then self.resumed, self.again, self.passes = position.taken, position.draws, position.passes - 1 end
+end
+
+--- A text that tells other data, and other rows of them, from these.
+function Rows:hash()
+  local list = { core.tensor({ self.count }, "f64") }
+  local o = self.how.order and self.how.order(0)
+  if o then list[2] = core.tensor(o.rows or { o.first }, "i64") end
+  for i, t in ipairs(self.list) do list[#list + 1] = t end
+  return hash_of(list)
+end
+
 local function count_rows(who, parts)
   local count, where
-  for _, name in ipairs(NAMES) do
-    for i, t in ipairs(parts[name]) do
-      local shape = t.shape
-      local what = name == "w" and "sample_weight" or #parts[name] > 1 and name .. " " .. i or name
-      if #shape == 0 then core.fail("%s: %s needs an axis of examples, got a number", who, what) end
-      if count and shape[1] ~= count then
-        core.fail("%s: %s has %d rows, but %s has %d", who, where, count, what, shape[1])
-      end
-      count, where = shape[1], count and where or what
+  each(parts, function(t, name, i)
+    local shape = t.shape
+    local what = name == "w" and "sample_weight" or #parts[name] > 1 and name .. " " .. i or name
+    if #shape == 0 then core.fail("%s: %s needs an axis of examples, got a number", who, what) end
+    if count and shape[1] ~= count then
+      core.fail("%s: %s has %d rows, but %s has %d", who, where, count, what, shape[1])
     end
-  end
+    count, where = shape[1], count and where or what
+  end)
   if not count or count == 0 then core.fail("%s: the data has no rows", who) end
   return count
 end
 
---- A feed of tensors.
--- @tparam string who for messages
--- @tparam table parts `{ x =, y =, w = }`, lists of tensors
--- @tparam integer batch_size
--- @tparam boolean shuffle
-function feed.rows(who, parts, batch_size, shuffle)
+local function dense_of(who, parts)
   local dense = {}
   for _, name in ipairs(NAMES) do
     dense[name] = {}
@@ -101,7 +143,25 @@ function feed.rows(who, parts, batch_size, shuffle)
       dense[name][i] = t:contiguous()
     end
   end
-  return Rows(dense, count_rows(who, dense), batch_size, shuffle)
+  return dense, count_rows(who, dense)
+end
+
+--- All rows as one batch.
+function feed.single(who, parts)
+  local batch, count = dense_of(who, parts)
+  batch.list, batch.rows, batch.key = listed(batch, {}), count, count
+  return batch
+end
+
+--- A feed of tensors.
+-- @tparam string who for messages
+-- @tparam table parts `{ x =, y =, w = }`, lists of tensors
+-- @tparam integer batch_size
+-- @tparam[opt] table how `shuffle`; or `order`, a function of the number of the pass that gives rows as `moonlet.data.order` does,
+--   with their number `count`; `drop`: leave out a smaller last batch
+function feed.rows(who, parts, batch_size, how)
+  local dense, count = dense_of(who, parts)
+  return Rows(dense, count, batch_size, how or {})
 end
 
 --- Cuts parts in two: the first rows, and the last ones that make up `fraction`.
@@ -130,35 +190,54 @@ local Stream = util.class("Stream")
 -- read(x, y, w) turns what a dataset yields into lists of tensors x, y, w.
 function Stream:init(who, dataset, read)
   self.who, self.dataset, self.read = who, dataset, read
-  self.size = dataset:size()
-  self.passes = 0
+  self.size, self.batch_size = dataset:size(), dataset.batch_size
+  self.passes, self.taken = 0, 0
 end
 
 local function key_of(batch)
   local parts = {}
-  for _, name in ipairs(NAMES) do
-    for _, t in ipairs(batch[name]) do
-      parts[#parts + 1] = t.dtype
-      for _, size in ipairs(t.shape) do parts[#parts + 1] = size end
-      parts[#parts + 1] = ";"
-    end
-    parts[#parts + 1] = "|"
-  end
-  return table.concat(parts, " ")
+  for i, t in ipairs(batch.list) do parts[i] = t.dtype .. table.concat(t.shape, " ") end
+  return #batch.x .. "," .. #batch.y .. "," .. table.concat(parts, ";")
 end
 
 function Stream:open()
-  self.passes = self.passes + 1
+  local skip = self.resumed or 0
+  self.resumed = nil
+  self.passes, self.taken = self.passes + 1, 0
   local following = self.dataset:batches(self.passes)
-  local batch = {}
+  local batch = { list = {} }
   local function take(x, y, w)
     if x == nil then return nil end
+    self.taken = self.taken + 1
     batch.x, batch.y, batch.w = self.read(x, y, w)
+    for i = #batch.list, 1, -1 do batch.list[i] = nil end
+    listed(batch, batch.list)
     batch.rows = count_rows(self.who, batch)
     batch.key = key_of(batch)
     return batch
   end
+  for _ = 1, skip do
+    if following() == nil then break end
+    self.taken = self.taken + 1
+  end
   return function() return take(following()) end
+end
+
+--- Where the pass that is open is.
+function Stream:position()
+  return { taken = self.taken, passes = self.passes, batch_size = self.batch_size }
+end
+
+--- Goes on from a position, as `Rows:resume`.
+function Stream:resume(position, again)
+  self.passes = position.passes
+  if again then self.resumed, self.passes = position.taken, position.passes - 1 end
+end
+
+--- A text that tells other data from these; nil where the rows are not in memory.
+function Stream:hash()
+  local columns = self.dataset.rows and self.dataset:rows()
+  return columns and hash_of(util.flatten(columns))
 end
 
 --- Is value a dataset: an object with a method `batches`?
@@ -171,7 +250,7 @@ function feed.is_unbatched(dataset)
   return dataset.batch_size == nil and type(dataset.batch) == "function"
 end
 
---- A feed of a dataset's batches.
+--- A feed of a dataset's batches; where they are rows of tensors in memory, `feed.rows` is better.
 function feed.stream(who, dataset, read)
   return Stream(who, dataset, read)
 end

@@ -420,12 +420,18 @@ end
 
 -- ---- Files ----
 
---- Reads a model that `model:save` wrote.
+--- Reads a model that `model:save` wrote. It predicts at once, and goes on training where it was: it is compiled as it was, with
+-- the optimizer's state, and `fit` with `resume = true` goes on with the batch that would have come next. Random numbers go on from
+-- the saved state too, so that the result is that of a training that was never interrupted. Files hold no code: when loss, metrics
+-- or optimizer were functions or classes of the script, call `compile` first; when the learning rate followed a function, set it
+-- again.
 -- @usage local model = ml.load "digits.moon"
+-- model:fit(x, y, { epochs = 20, resume = true })
 -- @tparam string path
+-- @tparam[opt] table opts `random = false` leaves the random numbers of the script alone
 -- @treturn Model
-function ml.load(path)
-  return require("moonlet.serialize").load(path)
+function ml.load(path, opts)
+  return require("moonlet.serialize").load(path, opts)
 end
 
 return setmetatable(ml, {

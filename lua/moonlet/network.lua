@@ -276,7 +276,9 @@ end
 -- @param[opt] y targets likewise; not with a dataset
 -- @tparam[opt] table opts `batch_size` (32), `epochs` (1), `shuffle` (true), `validation` (a dataset or `{ x, y }`),
 --   `validation_split`, `callbacks`, `verbose` (default: when the output is a terminal), `initial_epoch` (0), `steps_per_epoch`,
---   `validation_steps`, `validation_batch_size`, `sample_weight`, `class_weight`
+--   `validation_steps`, `validation_batch_size`, `sample_weight`, `class_weight`; `resume` (false): go on where the training so far
+--   was, also one that a file was saved in, within an epoch too: with the same data and batch size the following batches and all
+--   numbers are those of a training that never stopped (an error when the hash of the data differs)
 -- @treturn History `history.history.loss[epoch]`
 function Network:fit(x, y, opts)
   return trainer().fit(self, x, y, opts)
@@ -348,7 +350,8 @@ end
 
 -- ---- Files: see serialize.lua ----
 
---- Writes the model to a file that `ml.load` reads, and any reader of safetensors.
+--- Writes the model to a file that `ml.load` reads, and any reader of safetensors: weights, graph, what it was compiled with, the
+-- optimizer's state, random numbers, the step, the place in the data and their hash (of large data, of blocks that lie evenly).
 -- @tparam string path
 -- @tparam[opt] table opts `training = true` stores the training step as well, for training on without Lua
 function Network:save(path, opts)

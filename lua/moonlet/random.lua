@@ -17,6 +17,24 @@ function random.reset()
   draws = 0
 end
 
+--- All that random numbers to come depend on: `{ seed, stream, draws }`; files keep it.
+function random.state()
+  local seed, stream = core.random_state()
+  return { seed, stream, draws }
+end
+
+--- Goes on where a state was taken.
+function random.restore(state)
+  core.random_state_set(state[1], state[2])
+  draws = state[3]
+end
+
+--- The number of draws so far; with `n`, goes on from that number.
+function random.count(n)
+  if n then draws = n end
+  return draws
+end
+
 local function traced(build)
   core.trace_begin()
   local ok, result = pcall(function() return core.graph({}, { build() }, {}) end)

@@ -6,6 +6,11 @@
 local Layer = require "moonlet.nn.layer"
 local Network = require "moonlet.network"
 local core = require "moonlet.core"
+local plain = require "moonlet.plain"
+local random = require "moonlet.random"
+local recipe = require "moonlet.recipe"
+local step = require "moonlet.step"
+local trainer = require "moonlet.trainer"
 local util = require "moonlet.util"
 
 local serialize = {}
@@ -62,32 +67,11 @@ local function put_structure(lines, key, structure)
   end)
 end
 
-local SIMPLE = { number = true, string = true, boolean = true }
-
-local function put_optimizer(lines, optimizer)
-  put(lines, "optimizer", getmetatable(optimizer).class_name)
-  for _, key in ipairs(util.sorted_keys(optimizer.settings)) do
-    local value = optimizer.settings[key]
-    if SIMPLE[type(value)] and key ~= "lr" and key ~= "learning_rate" then
-      put(lines, "optimizer." .. key, type(value) .. ":" .. (type(value) == "number" and string.format("%.17g", value)
-        or tostring(value)))
-    end
-  end
-  for _, word in ipairs(optimizer.settings.exclude_from_weight_decay or {}) do
-    put(lines, "optimizer.exclude_from_weight_decay", word)
-  end
-end
-
--- Loss and metrics are kept when they were given by name for a model with one output.
+-- What the model was compiled with, or why that cannot be kept.
 local function put_compiled(lines, compiled)
-  local given = compiled.given
-  put_optimizer(lines, compiled.optimizer)
-  if type(given.loss) == "string" then put(lines, "loss", given.loss) end
-  for _, key in ipairs({ "metrics", "weighted_metrics" }) do
-    for i = 1, #given[key] do
-      if type(given[key][i]) == "string" then put(lines, key, given[key][i]) end
-    end
-  end
+  local form, odd = recipe.of(compiled)
+  local text = form and plain.encode(form)
+  if text then put(lines, "compile", text) else put(lines, "not_compiled", odd) end
 end
 
 local function config_of(model, entry)
@@ -149,12 +133,16 @@ function serialize.save(model, path, opts)
     for _, variable in ipairs(graphs[2]:variables()) do add(variable) end
   end
   for _, variable in ipairs(entry.graph:variables()) do add(variable) end
+  local place = trainer.place(model)
+  if compiled and place and place.batch > 0 then
+    for _, variable in ipairs(step.sums(compiled)) do add(variable) end
+  end
   local graph_texts, constants = core.graph_texts(graphs)
   for i, tensor in ipairs(constants) do list[#list + 1] = { "constant/" .. i, tensor } end
   local texts = {
     ["moonlet.version"] = core.version, ["moonlet.graph.predict"] = graph_texts[1], ["moonlet.graph.train"] = graph_texts[2],
-    ["moonlet.step"] = string.format("%.0f", model.net.step), ["moonlet.seed"] = string.format("%.0f", core.seed_get()),
-    ["moonlet.config"] = config_of(model, entry),
+    ["moonlet.step"] = string.format("%.0f", model.net.step), ["moonlet.random"] = plain.encode(random.state()),
+    ["moonlet.place"] = place and plain.encode(place), ["moonlet.config"] = config_of(model, entry),
   }
   core.file_save(path, list, texts)
 end
@@ -334,49 +322,71 @@ local function parse_graph(path, file, values)
   return graph, ordered
 end
 
-local function read_setting(text)
-  local kind, value = text:match("^(%a+):(.*)$")
-  if kind == "number" then return tonumber(value) end
-  if kind == "boolean" then return value == "true" end
+-- ---- What a training goes on with ----
+
+-- The plain data of a text; nil when there is no such text.
+local function read_plain(path, name, text)
+  if text == nil then return nil end
+  local value = plain.decode(text)
+  if value == nil then core.fail("ml.load: '%s': %s is malformed", path, name) end
   return value
 end
 
-local function restore_optimizer(model, values, file)
-  local optim = require "moonlet.optim"
-  local class = optim[first(values, "optimizer") or ""]
-  if type(class) ~= "table" or not class.rows then return nil end
-  local settings = {}
-  for _, row in ipairs(class.rows) do
-    local text = first(values, "optimizer." .. row[1])
-    if text and row[1] ~= "exclude_from_weight_decay" then settings[row[1]] = read_setting(text) end
-  end
-  settings.exclude_from_weight_decay = values["optimizer.exclude_from_weight_decay"]
-  local optimizer = class(settings)
+local function restore_slots(model, optimizer, file, schedule)
   local by_name = {}
   for _, variable in ipairs(model.variables) do by_name[variable.name] = variable end
   for _, name in ipairs(file.names) do
     local weight, slot = name:match("^optimizer/(.*)/([^/]+)$")
     if weight and by_name[weight] then optimizer:slot(by_name[weight], slot):write(file.tensors[name]) end
   end
-  optimizer:restore(file.tensors["optimizer/iterations"], file.tensors["optimizer/learning_rate"])
-  return optimizer
+  optimizer:restore(file.tensors["optimizer/iterations"], file.tensors["optimizer/learning_rate"], schedule)
 end
 
-local function restore_compiled(model, values, file)
-  if not values.loss or not values.optimizer then return end
-  local optimizer = restore_optimizer(model, values, file)
-  if not optimizer then return end
-  model:compile({
-    optimizer = optimizer, loss = first(values, "loss"), metrics = values.metrics, weighted_metrics = values.weighted_metrics,
-  })
+local function restore_compiled(model, path, values, file)
+  model.net.not_compiled = first(values, "not_compiled")
+  local form = read_plain(path, "what it was compiled with", first(values, "compile"))
+  if type(form) ~= "table" then return end
+  local given, schedule = recipe.read(form)
+  restore_slots(model, given.optimizer, file, schedule)
+  model:compile(given)
 end
 
---- Reads a model that `model:save` wrote. It predicts at once; when it was compiled with names for loss and metrics, it also goes
--- on training where it was, else `compile` it first.
--- @usage local model = ml.load "digits.moon"
--- @tparam string path
--- @treturn Model
-function serialize.load(path)
+local PLACE = { epoch = "natural", batch = "natural", data = "table" }
+local DATA = { taken = "natural", batch_size = "count" }
+
+local function check_fields(path, fields, value)
+  for name, kind in pairs(fields) do
+    util.check(string.format("ml.load: '%s': place in the data", path), { name, kind }, type(value) == "table" and value[name])
+  end
+end
+
+local function restore_place(model, path, file)
+  local place = read_plain(path, "the place in the data", file.texts["moonlet.place"])
+  if not place then return end
+  check_fields(path, PLACE, place)
+  check_fields(path, DATA, place.data)
+  model.net.place, model.net.sums = place, {}
+  for _, name in ipairs(file.names) do
+    if name:find("^metrics/") then model.net.sums[name] = file.tensors[name] end
+  end
+end
+
+local function restore_random(path, file)
+  local state = read_plain(path, "the state of random numbers", file.texts["moonlet.random"])
+  if not state then return end
+  for i = 1, 3 do
+    if not (type(state) == "table" and type(state[i]) == "number" and state[i] == math.floor(state[i])) then
+      core.fail("ml.load: '%s': the state of random numbers is malformed", path)
+    end
+  end
+  random.restore(state)
+end
+
+local LOAD = { { "random", "boolean", default = true } }
+
+--- See `ml.load`.
+function serialize.load(path, opts)
+  opts = util.options("ml.load", LOAD, opts)
   if type(path) ~= "string" then core.fail("ml.load: the path must be a string, got %s", util.describe(path)) end
   local file = core.file_load(path)
   check_version(path, file.texts)
@@ -393,7 +403,9 @@ function serialize.load(path)
   model.net.step = tonumber(file.texts["moonlet.step"]) or 0
   model.inputs, model.outputs, model.built = like, outputs, true
   make_layers(model, values, variables)
-  restore_compiled(model, values, file)
+  restore_compiled(model, path, values, file)
+  restore_place(model, path, file)
+  if opts.random then restore_random(path, file) end
   return model
 end
 

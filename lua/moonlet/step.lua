@@ -61,6 +61,22 @@ function step.reset(compiled, kind)
   for _, entry in ipairs(set.metrics) do entry.metric:reset() end
 end
 
+--- The variables in which the sums of a training epoch stand, which a file keeps when it is saved within one.
+-- @treturn {Variable,...}
+function step.sums(compiled)
+  local list, set = {}, compiled.sets.train
+  local function visit(metric)
+    for _, variable in ipairs(metric.state) do list[#list + 1] = variable end
+  end
+  if not set then return list end
+  visit(set.loss)
+  for i = 1, util.max_index(set.head_losses) do
+    if set.head_losses[i] then visit(set.head_losses[i]) end
+  end
+  for _, entry in ipairs(set.metrics) do visit(entry.metric) end
+  return list
+end
+
 -- ---- The body of a step ----
 
 local function class_weights(table_of, y_true)
@@ -195,22 +211,17 @@ function Step:init(spec, batch)
   for i, symbol in ipairs(self.graph:outputs()) do self.out[i] = core.zeros({}, symbol.dtype) end
 end
 
-local function arguments_of(batch, list)
-  local n = 0
-  for _, part in ipairs({ "x", "y", "w" }) do
-    for _, t in ipairs(batch[part]) do
-      n = n + 1
-      list[n] = t
-    end
-  end
-  return list
-end
-
 --- The program for batches like this one.
 function Step:program(batch)
   local types = {}
-  for i, t in ipairs(arguments_of(batch, {})) do types[i] = { dtype = t.dtype, shape = t.shape } end
+  for i, t in ipairs(batch.list) do types[i] = { dtype = t.dtype, shape = t.shape } end
   return self.graph:program({ mode = self.spec.kind == "train" and "train" or "infer", inputs = types })
+end
+
+-- The tensors of a batch as arguments of a program.
+local function fill(arguments, batch)
+  for i = 1, #batch.list do arguments[i] = batch.list[i] end
+  return arguments
 end
 
 local function bound_to(self, batch)
@@ -225,7 +236,7 @@ end
 --- Runs on one batch. number: of the step, for random numbers.
 function Step:run(batch, number)
   local bound = bound_to(self, batch)
-  local arguments = arguments_of(batch, bound.arguments)
+  local arguments = fill(bound.arguments, batch)
   arguments.step = number
   trace.run_hooks(self.hooks)
   bound.program:run(arguments)
@@ -234,7 +245,7 @@ end
 --- The program for a batch, and arguments of its own for a run that is not over at once.
 function Step:bind(batch, number)
   local bound = bound_to(self, batch)
-  bound.held = arguments_of(batch, bound.held or { out = self.out })
+  bound.held = fill(bound.held or { out = self.out }, batch)
   bound.held.step = number
   trace.run_hooks(self.hooks)
   return bound.program, bound.held

@@ -108,7 +108,10 @@ function trainer.compile(self, opts)
 end
 
 local function need_compiled(self, method)
-  if not self.net.compiled then self:fail("call compile before %s", method) end
+  if not self.net.compiled then
+    local odd = self.net.not_compiled
+    self:fail("call compile before %s%s", method, odd and ": it was compiled with " .. odd .. ", which files do not hold" or "")
+  end
   return self.net.compiled
 end
 
@@ -157,6 +160,12 @@ end
 local function dataset_source(self, who, dataset, need_y, batch_size)
   local entry
   if feed.is_unbatched(dataset) then dataset = dataset:batch(batch_size or 32) end
+  local how = dataset.batched_rows and dataset:batched_rows()
+  if how then
+    local all = read_example(self, how.columns[1], need_y and how.columns[2] or nil, need_y and how.columns[3] or nil)
+    entry = complete(self, all, need_y)
+    return { feed = feed.rows(who, all, dataset.batch_size, how), entry = function() return entry end }
+  end
   local made = feed.stream(who, dataset, function(x, y, w)
     local batch = read_example(self, x, need_y and y or nil, need_y and w or nil)
     entry = complete(self, batch, need_y)
@@ -165,14 +174,14 @@ local function dataset_source(self, who, dataset, need_y, batch_size)
   return { feed = made, entry = function() return entry end }
 end
 
-local function rows_source(self, who, parts, entry, batch_size, shuffle)
-  return { feed = feed.rows(who, parts, batch_size, shuffle), entry = function() return entry end }
+local function rows_source(who, parts, entry, batch_size, shuffle)
+  return { feed = feed.rows(who, parts, batch_size, { shuffle = shuffle }), entry = function() return entry end }
 end
 
 local function source_of(self, who, x, y, opts, shuffle, need_y)
   if feed.is_dataset(x) then return dataset_source(self, who, x, need_y, opts.batch_size) end
   local batch = read_example(self, x, y, opts.sample_weight)
-  return rows_source(self, who, batch, complete(self, batch, need_y), opts.batch_size or 32, shuffle)
+  return rows_source(who, batch, complete(self, batch, need_y), opts.batch_size or 32, shuffle)
 end
 
 -- fit(dataset, opts) or fit(x, y, opts): y and opts.
@@ -187,17 +196,20 @@ end
 
 local READ_US = 100000 -- at most ten times a second
 
--- Runs the batches of one epoch: following() gives them, at most `most`; on_batch(n, logs) comes after each and ends the epoch by
--- true. Returns the logs and the number of batches.
-local function run_batches(self, kind, source, following, most, class_weight, on_batch)
+-- Runs the batches of one epoch: following() gives them. loop: `most` batches; `done` of them before (0); begun(step) comes once a
+-- step is made; on_batch(n, logs) after each, and ends the epoch by true. Returns the logs, the number of batches, and whether the
+-- epoch was run to its end.
+local function run_batches(self, kind, source, following, loop)
   local net, logs, steps = self.net, {}, {}
-  local count, due, current = 0, -1, nil
+  local count, due, current = loop.done or 0, -1, nil
+  local most, on_batch = loop.most, loop.on_batch
   while not most or count < most do
     local batch = following()
     if not batch then break end
     current = steps[batch.key]
     if not current then
-      current = step.of(self, kind, batch, source.entry(), class_weight)
+      current = step.of(self, kind, batch, source.entry(), loop.class_weight)
+      if loop.begun and next(steps) == nil then loop.begun() end
       steps[batch.key] = current
     end
     if kind == "train" then net.step = net.step + 1 end
@@ -208,10 +220,13 @@ local function run_batches(self, kind, source, following, most, class_weight, on
       current:read(logs)
       due = now + READ_US
     end
-    if on_batch and on_batch(count, logs) then break end
+    if on_batch and on_batch(count, logs) then
+      current:read(logs)
+      return logs, count, false
+    end
   end
   if current then current:read(logs) end
-  return logs, count
+  return logs, count, true
 end
 
 local function need_batches(self, method, count)
@@ -229,7 +244,7 @@ local EVALUATE = {
 
 local function judge(self, source, steps)
   step.reset(self.net.compiled, "test")
-  local logs, count = run_batches(self, "test", source, source.feed:open(), steps)
+  local logs, count = run_batches(self, "test", source, source.feed:open(), { most = steps })
   need_batches(self, "evaluate", count)
   return logs
 end
@@ -264,6 +279,7 @@ local FIT = {
     return true
   end },
   { "callbacks", "table", default = {} },
+  { "resume", "boolean", default = false },
   { "verbose", "any", text = "true, false, or 0, 1 or 2", test = function(value)
     if value == 2 then return 2 end
     return value == true or value == false or value == 0 or value == 1
@@ -297,9 +313,9 @@ local function fit_sources(self, who, x, y, opts)
   if opts.validation_split > 0 and not validation then
     local tail
     parts, tail = feed.split(who, batch, opts.validation_split)
-    validation = rows_source(self, who, tail, entry, opts.validation_batch_size or size, false)
+    validation = rows_source(who, tail, entry, opts.validation_batch_size or size, false)
   end
-  return rows_source(self, who, parts, entry, size, opts.shuffle), validation
+  return rows_source(who, parts, entry, size, opts.shuffle), validation
 end
 
 -- A function that gives batches for ever, opening the data again at its end; for `steps_per_epoch`.
@@ -349,8 +365,7 @@ local function read_callbacks(self, opts, source)
 end
 
 -- The same batches; the callbacks hear of each before it is trained.
-local function announced(run, following)
-  local n = 0
+local function announced(run, following, n)
   return function()
     local batch = following()
     if batch then
@@ -361,16 +376,74 @@ local function announced(run, following)
   end
 end
 
+-- ---- Where a training is: in `net.place` between calls of fit, in `net.run` during one ----
+
+--- Epochs that are complete, batches of the one that is not, where the data are, and their hash: plain data, for files. nil before
+-- the first fit.
+function trainer.place(self)
+  local run = self.net.run
+  if not run then return self.net.place end
+  run.hash = run.hash or run.source.feed:hash()
+  local data = run.source.feed:position()
+  data.taken = run.taken -- a batch that was taken, but not trained, comes again
+  return { epoch = run.epoch, batch = run.batch, data = data, hash = run.hash }
+end
+
+local function check_place(self, place, feed_now)
+  if not place then
+    self:fail("fit: resume = true goes on where a training was, but this model has none: fit it, or load a file of one")
+  end
+  local hash = feed_now:hash()
+  if place.hash ~= hash then
+    self:fail("fit: resume: the data are not those of the training so far: their hash is %s, it was %s; give the same data, or " ..
+      "leave resume out to begin with these", hash or "not known", place.hash or "not known")
+  end
+  local now = feed_now:position()
+  for _, key in ipairs({ "batch_size", "shuffle" }) do
+    if now[key] ~= place.data[key] then
+      self:fail("fit: resume: %s was %s in the training so far, got %s", key, tostring(place.data[key]), tostring(now[key]))
+    end
+  end
+  return hash
+end
+
+-- Goes on where the last fit was, or the one that a file was saved in.
+local function resume(self, opts, run)
+  local place = self.net.place
+  if opts.initial_epoch > 0 then self:fail("fit: resume = true knows the epoch to go on with; leave initial_epoch out") end
+  run.hash = check_place(self, place, run.source.feed)
+  run.epoch, run.batch, run.taken = place.epoch, place.batch, place.data.taken
+  run.source.feed:resume(place.data, place.batch > 0 or opts.steps_per_epoch ~= nil)
+end
+
+-- The sums of a file, once there are variables for them.
+local function restore_sums(self)
+  local sums = self.net.sums
+  if not sums then return end
+  for _, variable in ipairs(step.sums(self.net.compiled)) do
+    if sums[variable.name] then variable:write(sums[variable.name]) end
+  end
+  self.net.sums = nil
+end
+
 local function run_epoch(self, opts, run, epoch)
-  step.reset(self.net.compiled, "train")
+  local done = run.batch
+  if done == 0 then step.reset(self.net.compiled, "train") end
   notify(run.callbacks, "on_epoch_begin", epoch, {})
   local following = run.endless or run.source.feed:open()
-  if run.begins_batches then following = announced(run, following) end
-  local logs, count = run_batches(self, "train", run.source, following, opts.steps_per_epoch, opts.class_weight, function(n, logs)
-    notify(run.callbacks, "on_batch_end", n, logs)
-    return self.stop_training
-  end)
+  if run.begins_batches then following = announced(run, following, done) end
+  local logs, count, whole = run_batches(self, "train", run.source, following, {
+    most = opts.steps_per_epoch, done = done, class_weight = opts.class_weight,
+    begun = done > 0 and function() restore_sums(self) end or nil,
+    on_batch = function(n, logs)
+      run.batch, run.taken = n, run.source.feed.taken
+      notify(run.callbacks, "on_batch_end", n, logs)
+      return self.stop_training
+    end,
+  })
   need_batches(self, "fit", count)
+  if whole then run.epoch, run.batch = epoch, 0 end
+  if done > 0 and count == done then return logs end -- it was stopped after its last batch
   if run.validation then
     for name, value in pairs(judge(self, run.validation, opts.validation_steps)) do logs["val_" .. name] = value end
   end
@@ -393,8 +466,10 @@ function trainer.fit(self, x, y, opts)
   y, opts = read_arguments(self, "fit", x, y, opts)
   local who = self:who() .. ": fit"
   opts = util.options(who, FIT, opts)
-  local run = {}
+  self.net.place, self.net.run = trainer.place(self), nil
+  local run = { epoch = opts.initial_epoch, batch = 0, taken = 0 }
   run.source, run.validation = fit_sources(self, who, x, y, opts)
+  if opts.resume then resume(self, opts, run) else self.net.sums = nil end
   if opts.steps_per_epoch then run.endless = endless(self, run.source) end
   local history
   run.callbacks, history = read_callbacks(self, opts, run.source)
@@ -402,13 +477,16 @@ function trainer.fit(self, x, y, opts)
   partial.cancel(self, "fit was called")
   rawset(self, "stop_training", false)
   rawset(self, "history", history)
+  self.net.run = run
   notify(run.callbacks, "on_train_begin", {})
   local logs = {}
-  for epoch = opts.initial_epoch + 1, opts.epochs do
+  for epoch = run.epoch + 1, opts.epochs do
     logs = run_epoch(self, opts, run, epoch)
     if self.stop_training then break end
   end
   notify(run.callbacks, "on_train_end", logs)
+  self.net.place = trainer.place(self)
+  self.net.run = nil
   return history
 end
 
@@ -422,9 +500,7 @@ local function single_batch(self, method, x, y, opts)
   local who = self:who() .. ": " .. method
   local batch = read_example(self, x, y, opts.sample_weight)
   local entry = complete(self, batch, true)
-  local rows = feed.rows(who, batch, math.huge, false)
-  rows.batch_size = rows.count
-  return rows:open()(), entry
+  return feed.single(who, batch), entry
 end
 
 local function on_batch(self, kind, method, x, y, opts)

@@ -46,3 +46,46 @@ describe("memory after " .. steps .. " steps", function()
     flat(function() return (a:matmul(a) + 1):tanh():sum() end)
   end)
 end)
+
+-- Lua's bytes and calls of the allocator in 100 steps of fit, between two reads in a callback that costs nothing itself.
+local function cost_of_steps(fit)
+  local core = require("moonlet.core")
+  local calls, bytes = {}, {}
+  local probe = setmetatable({}, { __index = ml.callbacks.Callback })
+  function probe.on_batch_end(_, n)
+    if n ~= 50 and n ~= 150 then return end
+    bytes[n], calls[n] = collectgarbage("count"), core.memory().calls
+  end
+  collectgarbage()
+  collectgarbage("stop")
+  local ok, message = pcall(fit, { probe })
+  collectgarbage("restart")
+  assert.is_true(ok, message)
+  return (bytes[150] - bytes[50]) * 1024 - 1000, calls[150] - calls[50]
+end
+
+describe("a steady step of fit", function()
+  local x, y = ml.randn { 16 * 160, 8 }, ml.zeros({ 16 * 160 }, "i64")
+  for name, fit in pairs({
+    ["on shuffled tensors"] = function(model, opts) return model:fit(x, y, opts) end,
+    ["on tensors in order"] = function(model, opts)
+      opts.shuffle = false
+      return model:fit(x, y, opts)
+    end,
+    ["on a dataset of rows"] = function(model, opts)
+      opts.batch_size = nil
+      return model:fit(ml.data.dataset({ x, y }):shuffle():batch(16), opts)
+    end,
+  }) do
+    it("costs no memory " .. name, function()
+      local model = ml.Sequential { nn.Dense { 16, activation = "relu" }, nn.Dropout { 0.2 }, nn.Dense { 3 } }
+      local rate = ml.optim.schedules.CosineDecay { 1e-3, decay_steps = 100 }
+      model:compile { optimizer = ml.optim.Adam { lr = rate }, loss = "sparse_categorical_crossentropy", metrics = { "accuracy" } }
+      local bytes, calls = cost_of_steps(function(list)
+        fit(model, { batch_size = 16, verbose = 0, callbacks = list })
+      end)
+      assert.is_true(bytes <= 0, ("100 steps cost %d bytes of Lua"):format(bytes))
+      assert.equal(0, calls)
+    end)
+  end
+end)

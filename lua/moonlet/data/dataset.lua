@@ -25,9 +25,10 @@ local function new_rows(columns, count, order_of)
   return setmetatable({ columns = columns, count = count, order_of = order_of, epoch = 0 }, Dataset)
 end
 
--- open(epoch) gives a function that returns the next element; count is nil when it is not known.
-local function new_stream(count, open, batch_size)
-  return setmetatable({ count = count, open = open, batch_size = batch_size, epoch = 0 }, Dataset)
+-- open(epoch) gives a function that returns the next element; count is nil when it is not known. source is the dataset it is
+-- made of, if any.
+local function new_stream(count, open, batch_size, source)
+  return setmetatable({ count = count, open = open, batch_size = batch_size, source = source, epoch = 0 }, Dataset)
 end
 
 local function open_rows(self, epoch)
@@ -62,6 +63,14 @@ function Dataset:size()
   return self.count
 end
 
+--- The tensors in memory that all elements come from, one (or a table of them) per component; nil when a generator yields them.
+-- @treturn ?table
+function Dataset:rows()
+  local source = self
+  while source and not source.columns do source = source.source end
+  return source and source.columns
+end
+
 --- Loops over one epoch.
 -- @usage for x, y in data:batch(32):batches() do ... end
 -- @tparam[opt] integer epoch its number, which decides how shuffles fall; default: one more than in the call before
@@ -86,7 +95,7 @@ function Dataset:shuffle(seed, buffer)
   end
   return new_stream(self.count, function(epoch)
     return batch.shuffled(open_any(self, epoch), order.random(seed_now(), epoch), buffer)
-  end, self.batch_size)
+  end, self.batch_size, self)
 end
 
 --- Groups elements: each Tensor gets an axis in front.
@@ -99,10 +108,25 @@ function Dataset:batch(size, opts)
   if self.batch_size then core.fail("dataset: batched already, by %d", self.batch_size) end
   local drop = opts.drop_remainder == true
   local count = self.count and (drop and math.floor(self.count / size) or math.ceil(self.count / size))
-  return new_stream(count, function(epoch)
+  local batched = new_stream(count, function(epoch)
     if self.columns then return batch.of_rows(self.columns, self.order_of(epoch), size, drop) end
     return batch.of_stream(self.open(epoch), size, drop)
-  end, size)
+  end, size, self)
+  batched.drop = drop
+  return batched
+end
+
+--- What a loop that keeps its batches needs in place of `batches`, for rows of Tensors that are batched and nothing else: a table
+-- of the `columns`, the `order` of an epoch (a function of its number), the `count` of its rows, and `drop`, whether a smaller last
+-- batch is left out; nil for other datasets.
+-- @treturn ?table
+function Dataset:batched_rows()
+  local source = self.source
+  if self.drop == nil or not source.columns then return nil end
+  return { columns = source.columns, count = source.count, drop = self.drop, order = function(epoch)
+    self.epoch = epoch
+    return source.order_of(epoch)
+  end }
 end
 
 --- Applies f to each element. After `batch` it sees whole batches, which is much faster than one sample at a time.
@@ -118,7 +142,7 @@ function Dataset:map(f)
   return new_stream(self.count, function(epoch)
     local following = open_any(self, epoch)
     return function() return apply(following()) end
-  end, self.batch_size)
+  end, self.batch_size, self)
 end
 
 --- The first n elements.
@@ -137,7 +161,7 @@ function Dataset:take(n)
       left = left - 1
       return following()
     end
-  end, self.batch_size)
+  end, self.batch_size, self)
 end
 
 --- All elements but the first n.
@@ -158,7 +182,7 @@ function Dataset:skip(n)
       end
       return following()
     end
-  end, self.batch_size)
+  end, self.batch_size, self)
 end
 
 -- Far enough apart that the epochs inside a repetition are never those of another one.
@@ -179,7 +203,7 @@ function Dataset:repeat_(n)
   end
   return new_stream(n and self.count and self.count * n, function(epoch)
     return batch.repeated(function(i) return open_any(self, epoch * REPETITIONS + i) end, n or math.huge)
-  end, self.batch_size)
+  end, self.batch_size, self)
 end
 
 --- Two datasets: the first `fraction` of the rows, and the others.

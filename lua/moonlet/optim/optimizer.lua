@@ -51,12 +51,15 @@ function Optimizer:init(given)
   self.settings = settings
   self.name = settings.name or class.class_name:lower()
   self.iterations = core.variable(core.zeros({}, "i64"), "optimizer/iterations", false)
-  self.rate = core.variable(core.zeros({}, "f32"), "optimizer/learning_rate", false)
+  local rate = settings.learning_rate or settings.lr
+  local fixed = type(rate) == "number"
+  self.rate = core.variable(core.tensor(fixed and rate or 0, "f32"), "optimizer/learning_rate", false)
+  self.rate_now = core.zeros({}, "f32") -- on the way to the variable
   self.steps = 0      -- what iterations holds, for schedules; known without reading the variable
   self.slots = {}     -- variable -> { name -> variable }
   self.slot_order = {} -- list of { variable =, name =, slot = }
   self:setup()
-  self:set_lr(settings.learning_rate or settings.lr)
+  if not fixed then self:set_lr(rate) end
 end
 
 --- Further checks of a class's settings; nothing to do here.
@@ -89,7 +92,7 @@ function Optimizer:follow_schedule()
   if type(value) ~= "number" or value ~= value then
     self:fail("the learning rate of step %d must be a number, got %s", self.steps, util.describe(value))
   end
-  self.rate:write(core.tensor(value, "f32"))
+  self.rate:write(self.rate_now:fill(value))
 end
 
 local function read_lr(self) return self:get_lr() end
@@ -138,16 +141,14 @@ function Optimizer:variables()
   return list
 end
 
---- Takes over the counter and the learning rate of a saved model; either may be nil.
-function Optimizer:restore(iterations, rate)
+--- Takes over the counter, the learning rate and the schedule of a saved model; each may be nil.
+function Optimizer:restore(iterations, rate, schedule)
   if iterations then
     self.iterations:write(iterations)
     self.steps = iterations:item()
   end
-  if rate then
-    self.schedule = nil
-    self.rate:write(rate)
-  end
+  if rate then self.rate:write(rate) end
+  self.schedule = schedule
 end
 
 local function norm_squared(grads)
