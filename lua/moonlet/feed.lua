@@ -29,9 +29,14 @@ local function listed(parts, list)
   return list
 end
 
+-- t with its rows one after another in host memory.
+local function dense_rows(t)
+  return t:pointer() and t:contiguous() or t:clone()
+end
+
 local function hash_of(tensors)
   local dense = {}
-  for i, t in ipairs(tensors) do dense[i] = t:contiguous() end
+  for i, t in ipairs(tensors) do dense[i] = dense_rows(t) end
   return core.hash(dense)
 end
 
@@ -140,7 +145,7 @@ local function dense_of(who, parts)
     for i, t in ipairs(parts[name] or {}) do
       if core.kind(t) == "variable" then t = t:read() end
       if core.kind(t) ~= "tensor" then core.fail("%s: data must be tensors, got %s", who, util.describe(t)) end
-      dense[name][i] = t:contiguous()
+      dense[name][i] = dense_rows(t)
     end
   end
   return dense, count_rows(who, dense)
