@@ -32,13 +32,13 @@ static moon_status accumulate(sweep *s, moon_value *v, moon_value *dv) {
   return moon__map_put(&s->adjoint, v, dv) ? MOON_OK : moon__fail_memory(s->ctx);
 }
 
-static moon_status through_body(sweep *s, const moon_grad *g) {
+moon_status moon__grad_through_body(moon_context *ctx, const moon_grad *g) {
   moon_value *out[MOON_MAX_OUTPUTS] = {NULL};
   const moon_node *n = g->node;
   moon_body body = {.attrs = n->attrs, .n = g->nx, .noutputs = g->ny, .in = g->x, .out = out};
-  moon_status status = n->op->build(s->ctx, &body);
+  moon_status status = n->op->build(ctx, &body);
   if (status != MOON_OK) return status;
-  status = moon__vjp(s->ctx, g->ny, out, g->dy, g->nx, g->x, true, g->dx);
+  status = moon__vjp(ctx, g->ny, out, g->dy, g->nx, g->x, true, g->dx);
   for (int i = 1; i < g->nx; i++) { /* the same value given twice has one adjoint, that of both places */
     for (int k = 0; k < i; k++) {
       if (g->x[k] == g->x[i]) g->dx[i] = NULL;
@@ -51,7 +51,7 @@ static moon_status apply_rule(sweep *s, const moon_grad *g) {
   const moon_op *op = g->node->op;
   if (op->flags & MOON_OPF_NOT_DIFFERENTIABLE) return MOON_OK;
   if (op->grad) return op->grad(s->ctx, g);
-  if (op->kind == MOON_COMPOSITE) return through_body(s, g);
+  if (op->kind == MOON_COMPOSITE) return moon__grad_through_body(s->ctx, g);
   return moon__fail_node(s->ctx, g->node, MOON_EGRADIENT, "has no gradient; use stop_gradient, or a custom gradient");
 }
 

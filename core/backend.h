@@ -61,7 +61,8 @@ typedef struct moon_choice {
   const char *kernel; /* its name; a grammar: cpu_matmul_f32_avx512 */
   const char *why;    /* one short reason, for explain */
   int nphases;
-  struct { moon_kernel_fn run; int64_t njobs; } phase[MOON_MAX_PHASES];
+  /* group: jobs [0, group) are complete before any of [group, 2 group) begins, and so on; 0: all jobs are independent. */
+  struct { moon_kernel_fn run; int64_t njobs, group; } phase[MOON_MAX_PHASES];
   size_t scratch_bytes;
   void *state;        /* owned by the program; freed by free_state */
   void (*free_state)(moon_runtime *runtime, void *state);
@@ -70,6 +71,11 @@ typedef struct moon_choice {
                       ** element j of input i alone, and everything is loaded before anything is stored */
   bool may_fault;     /* devices with handles: its kernels may report to the status block, which is then looked at after the run */
 } moon_choice;
+/* Where the jobs end that may run together with `job` and after it. */
+static inline int64_t moon__group_end(const moon_choice *c, int phase, int64_t job) {
+  int64_t njobs = c->phase[phase].njobs, group = c->phase[phase].group;
+  return group > 0 && group < njobs - job ? job + group : njobs;
+}
 
 /* What a device can do at most, measured: multiply-adds count two; copies count bytes read and written. */
 typedef struct moon_limits {

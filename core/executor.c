@@ -393,10 +393,11 @@ static moon_status run_jobs(moon_context *ctx, moon_run *run, const moon_launch 
   int64_t njobs = l->choice.phase[run->phase].njobs;
   moon_kernel_fn kernel = l->choice.phase[run->phase].run;
   const moon_call *call = &run->calls[run->launch];
-  if (deadline <= 0) {
-    moon_status s = backend->run(ctx, p->device, kernel, call, run->job, njobs, true);
+  while (deadline <= 0 && run->job < njobs) {
+    int64_t end = moon__group_end(&l->choice, run->phase, run->job);
+    moon_status s = backend->run(ctx, p->device, kernel, call, run->job, end, true);
     if (s != MOON_OK) return s;
-    run->job = njobs;
+    run->job = end;
   }
   while (run->job < njobs) {
     moon_status s = backend->run(ctx, p->device, kernel, call, run->job, run->job + 1, false);

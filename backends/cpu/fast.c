@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "base/size.h"
 
 typedef struct candidate {
   moon_op_id op;
@@ -39,6 +40,10 @@ static const candidate candidates[] = {
     {MOON_OP_uniform, moon__cpu_random_fits, moon__cpu_random_plan, false},
     {MOON_OP_normal, moon__cpu_random_fits, moon__cpu_random_plan, false},
     {MOON_OP_bernoulli, moon__cpu_random_fits, moon__cpu_random_plan, false},
+    {MOON_OP_lstm_sequence, moon__cpu_recurrent_fits, moon__cpu_recurrent_plan, false},
+    {MOON_OP_lstm_sequence_grad, moon__cpu_recurrent_fits, moon__cpu_recurrent_plan, false},
+    {MOON_OP_gru_sequence, moon__cpu_recurrent_fits, moon__cpu_recurrent_plan, false},
+    {MOON_OP_gru_sequence_grad, moon__cpu_recurrent_fits, moon__cpu_recurrent_plan, false},
 };
 enum { CANDIDATES = sizeof candidates / sizeof *candidates };
 
@@ -53,6 +58,14 @@ void *moon__fast_state(const moon_fast *f, moon_choice *c, size_t bytes) {
 void moon__fast_phase(moon_choice *c, moon_kernel_fn run, int64_t njobs) {
   c->phase[c->nphases].run = run;
   c->phase[c->nphases++].njobs = njobs;
+}
+
+bool moon__fast_scratch(moon_choice *c, size_t *at, int64_t count, int64_t each) {
+  int64_t bytes;
+  size_t whole;
+  *at = c->scratch_bytes;
+  return moon__mul_i64(count, each, &bytes) && moon__align_size((size_t)bytes, 64, &whole) &&
+         moon__add_size(c->scratch_bytes, whole, &c->scratch_bytes);
 }
 
 void moon__sum_parts(float *y, const float *parts, int64_t n, int64_t count, int64_t lo, int64_t hi) {
@@ -113,6 +126,6 @@ bool moon__cpu_fast_has(moon_device *device, const moon_node *node) {
     case MOON_OP_winograd_conv:
     case MOON_OP_winograd_input_grad: return moon__cpu_winograd_conv_has(node);
     case MOON_OP_winograd_filter_grad: return moon__cpu_winograd_grad_has(node);
-    default: return moon__cpu_rows_has(node);
+    default: return moon__cpu_rows_has(node) || moon__cpu_recurrent_has(node);
   }
 }

@@ -22,6 +22,8 @@ typedef struct moon_fast {
 void *moon__fast_state(const moon_fast *f, moon_choice *c, size_t bytes);
 /* Appends a phase. */
 void moon__fast_phase(moon_choice *c, moon_kernel_fn run, int64_t njobs);
+/* Adds count * each bytes, from *at on, to the scratch memory. False: larger than the address space. */
+bool moon__fast_scratch(moon_choice *c, size_t *at, int64_t count, int64_t each);
 /* y[i] = parts[0][i] + parts[1][i] + ..., in order, for i in [lo, hi); parts [n][count]. */
 void moon__sum_parts(float *y, const float *parts, int64_t n, int64_t count, int64_t lo, int64_t hi);
 
@@ -57,4 +59,8 @@ bool moon__cpu_rows_fits(const moon_fast *f);
 moon_status moon__cpu_rows_plan(const moon_fast *f, moon_choice *c);
 bool moon__cpu_random_fits(const moon_fast *f);
 moon_status moon__cpu_random_plan(const moon_fast *f, moon_choice *c);
+/* Sequences of LSTM and GRU, forward and back. */
+bool moon__cpu_recurrent_has(const moon_node *node);
+bool moon__cpu_recurrent_fits(const moon_fast *f);
+moon_status moon__cpu_recurrent_plan(const moon_fast *f, moon_choice *c);
 #endif

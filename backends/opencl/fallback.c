@@ -124,7 +124,11 @@ moon_status moon__cl_fallback_run(moon_context *ctx, moon_cl_device *d, moon_cl_
   host.state = f->choice.state;
   host.scratch = f->scratch;
   moon_status s = copy_in(ctx, d, f, call);
-  for (int p = 0; s == MOON_OK && p < f->choice.nphases; p++)
-    s = f->cpu->backend->run(ctx, f->cpu, f->choice.phase[p].run, &host, 0, f->choice.phase[p].njobs, true);
+  for (int p = 0; s == MOON_OK && p < f->choice.nphases; p++) {
+    for (int64_t job = 0, end; s == MOON_OK && job < f->choice.phase[p].njobs; job = end) {
+      end = moon__group_end(&f->choice, p, job);
+      s = f->cpu->backend->run(ctx, f->cpu, f->choice.phase[p].run, &host, job, end, true);
+    }
+  }
   return s == MOON_OK ? copy_out(ctx, d, f, call) : s;
 }

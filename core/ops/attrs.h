@@ -95,6 +95,8 @@ typedef struct moon_attention_attrs { double scale; bool causal; } moon_attentio
 typedef struct moon_clip_attrs { double lo, hi; } moon_clip_attrs;
 /* lstm_cell (x [b, d], h [b, u], c [b, u], kernel [d, 4u], recurrent [u, 4u], bias [4u]) -> h, c; gates in Keras's order i f g o.
 ** gru_cell (x, h, kernel [d, 3u], recurrent [u, 3u], bias [3u], recurrent_bias [3u]) -> h; gates z r h, reset after. */
+/* lstm, gru and their sequences: steps are taken from the last to the first; y stands where x stood. */
+typedef struct moon_sequence_attrs { bool go_backwards; } moon_sequence_attrs;
 /* losses (y, t): one number an example; last axis reduced. from_logits: y are logits. */
 typedef struct moon_loss_attrs { bool from_logits; double delta; } moon_loss_attrs; /* delta: huber */
 /* sgd_update (w, g, m, lr) -> w, m; adam_update (w, g, m, v, lr, t) -> w, m, v with t the step from 1 (rank 0 f32);

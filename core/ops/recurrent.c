@@ -1,12 +1,13 @@
 /*
-** recurrent.c: one step of a recurrent layer; scan makes it a sequence. Gates are computed in one product each with the kernel and
-** the recurrent kernel, and cut apart in Keras's order. Letters: x [b, d], h and c [b, u].
+** recurrent.c: one step of a recurrent layer. Gates are computed in one product each with the kernel and the recurrent kernel, and
+** cut apart in Keras's order; whole sequences are in sequence.c. Letters: x [b, d], h and c [b, u].
 */
 #include "base/error.h"
 #include "base/shape.h"
 #include "graph/build.h"
 #include "ops/attrs.h"
 #include "ops/rule.h"
+#include "ops/sequence.h"
 
 static moon_status check_matrix(moon_context *ctx, const char *who, const char *name, const moon_shape *w, moon_dim rows,
                                 moon_dim columns) {
@@ -50,36 +51,18 @@ static moon_value *project(moon_context *ctx, moon_value *x, moon_value *kernel,
   return bias ? moon__add(ctx, z, bias) : z;
 }
 
-/* Gate i of z [b, gates u]. */
-static moon_value *gate(moon_context *ctx, moon_value *z, int i, moon_dim u) {
-  moon_dim first = moon_dim_mul(ctx, u, i);
-  return z && first != MOON_DIM_ERROR ? moon__slice(ctx, z, 1, first, u, 1) : NULL;
-}
-static moon_value *sigmoid(moon_context *ctx, moon_value *x) { return moon__unary(ctx, MOON_OP_sigmoid, x); }
-static moon_value *tanh_of(moon_context *ctx, moon_value *x) { return moon__unary(ctx, MOON_OP_tanh, x); }
-
-/* c' = f c + i g, h' = o tanh(c') */
 static moon_status build_lstm(moon_context *ctx, const moon_body *b) {
-  moon_value *x = b->in[0], *h = b->in[1], *c = b->in[2];
-  moon_dim u = moon__shape_of(h)->dim[1];
-  moon_value *z = moon__add(ctx, moon__matmul(ctx, x, b->in[3]), project(ctx, h, b->in[4], b->n > 5 ? b->in[5] : NULL));
-  moon_value *i = sigmoid(ctx, gate(ctx, z, 0, u)), *f = sigmoid(ctx, gate(ctx, z, 1, u));
-  moon_value *g = tanh_of(ctx, gate(ctx, z, 2, u)), *o = sigmoid(ctx, gate(ctx, z, 3, u));
-  b->out[1] = moon__add(ctx, moon__mul(ctx, f, c), moon__mul(ctx, i, g));
-  b->out[0] = moon__mul(ctx, o, tanh_of(ctx, b->out[1]));
+  moon_value *z = moon__add(ctx, moon__matmul(ctx, b->in[0], b->in[3]), project(ctx, b->in[1], b->in[4], b->n > 5 ? b->in[5] : NULL));
+  moon_cell_step s = moon__lstm_step(ctx, z, b->in[2]);
+  b->out[0] = s.h;
+  b->out[1] = s.c;
   return moon__rule_built(ctx, b);
 }
 
-/* g = tanh(x_g + r h_g), h' = z h + (1 - z) g, the reset gate after the product (Keras's reset_after) */
 static moon_status build_gru(moon_context *ctx, const moon_body *b) {
-  moon_value *h = b->in[1];
-  moon_dim u = moon__shape_of(h)->dim[1];
   moon_value *xs = project(ctx, b->in[0], b->in[2], b->n > 4 ? b->in[4] : NULL);
-  moon_value *hs = project(ctx, h, b->in[3], b->n > 5 ? b->in[5] : NULL);
-  moon_value *z = sigmoid(ctx, moon__add(ctx, gate(ctx, xs, 0, u), gate(ctx, hs, 0, u)));
-  moon_value *r = sigmoid(ctx, moon__add(ctx, gate(ctx, xs, 1, u), gate(ctx, hs, 1, u)));
-  moon_value *g = tanh_of(ctx, moon__add(ctx, gate(ctx, xs, 2, u), moon__mul(ctx, r, gate(ctx, hs, 2, u))));
-  b->out[0] = moon__add(ctx, g, moon__mul(ctx, z, moon__sub(ctx, h, g)));
+  moon_value *hs = project(ctx, b->in[1], b->in[3], b->n > 5 ? b->in[5] : NULL);
+  b->out[0] = moon__gru_step(ctx, xs, hs, b->in[1]).h;
   return moon__rule_built(ctx, b);
 }
 
