@@ -231,6 +231,21 @@ bad.lstm_cell = {
     "kernel must have shape %(3, 16%), got %(3, 12%)" },
   { function(t) return core.lstm_cell(t { 3 }, t { 4 }, t { 4 }, t { 3, 16 }, t { 4, 16 }) end, "needs x %[b, d%]" },
 }
+bad.lstm = {
+  { function(t) return core.lstm(t { 2, 3 }, t { 3, 16 }, t { 4, 16 }) end, "lstm: needs x %[b, t, d%] and recurrent %[u, 4u%]" },
+  { function(t) return core.lstm(t { 2, 3, 5 }, t { 5, 12 }, t { 4, 16 }) end,
+    "lstm: kernel must have shape %(5, 16%), got %(5, 12%)" },
+  { function(t) return core.lstm(t { 2, 3, 5 }, t { 5, 16 }, t { 4, 16 }, t { 16 }, t { 2, 4 }) end,
+    "lstm: all 2 states or none must be given" },
+  { function(t) return core.lstm(t { 2, 3, 5 }, t { 5, 16 }, t { 4, 16 }, t { 16 }, t { 2, 4 }, t { 2, 4 }, t { 3, 2 }) end,
+    "lstm: mask must have shape %(2, 3%), got %(3, 2%)" },
+}
+bad.gru = {
+  { function(t) return core.gru(t { 2, 3, 5 }, t { 5, 12 }, t { 4, 12 }, t { 12 }) end,
+    "gru: bias must have shape %(2, 12%), got %(12%)" },
+  { function(t) return core.gru(t { 2, 3, 5 }, t { 5, 12 }, t { 4, 12 }, t { 2, 12 }, t { 3, 4 }) end,
+    "gru: h must have shape %(2, 4%), got %(3, 4%)" },
+}
 bad.gru_cell = {
   { function(t) return core.gru_cell(t { 2, 3 }, t { 2, 4 }, t { 3, 12 }, t { 4, 12 }, t { 4 }) end,
     "bias must have shape %(12%), got %(4%)" },

@@ -453,6 +453,30 @@ cases.lstm_cell = {
   { any { 3, 2 }, any { 3, 4 }, any { 3, 4 }, any { 2, 16 }, any { 4, 16 } },
   { any { 0, 2 }, any { 0, 1 }, any { 0, 1 }, any { 2, 4 }, any { 1, 4 } },
 }
+cases.lstm = {
+  { any { 2, 3, 2 }, any { 2, 12 }, any { 3, 12 } },
+  { any { 2, 3, 2 }, any { 2, 12 }, any { 3, 12 }, any { 12 }, attrs = { go_backwards = true } },
+  { any { 2, 3, 2 }, any { 2, 12 }, any { 3, 12 }, any { 12 }, any { 2, 3 }, any { 2, 3 }, bool { 2, 3 } },
+  { any { 2, 0, 2 }, any { 2, 4 }, any { 1, 4 } }, { any { 0, 3, 2 }, any { 2, 4 }, any { 1, 4 } },
+}
+cases.gru = {
+  { any { 2, 3, 2 }, any { 2, 9 }, any { 3, 9 } },
+  { any { 2, 3, 2 }, any { 2, 9 }, any { 3, 9 }, any { 2, 9 }, attrs = { go_backwards = true } },
+  { any { 2, 3, 2 }, any { 2, 9 }, any { 3, 9 }, any { 2, 9 }, any { 2, 3 }, bool { 2, 3 } },
+  { any { 2, 0, 2 }, any { 2, 3 }, any { 1, 3 } }, { any { 0, 3, 2 }, any { 2, 3 }, any { 1, 3 } },
+}
+-- What those are made of: their gradients hold it.
+local function layer_gradient(name, gates)
+  local op = name:match("^%a+")
+  return {
+    { any { 1, 2, 2 }, any { 2, gates }, any { 1, gates }, f = function(xs)
+      return core.gradients(core.sum(core.square((core[op](xs[1], xs[2], xs[3])))), xs)
+    end },
+    expect = name,
+  }
+end
+for _, name in ipairs { "lstm_sequence", "lstm_sequence_grad" } do cases[name] = layer_gradient(name, 4) end
+for _, name in ipairs { "gru_sequence", "gru_sequence_grad" } do cases[name] = layer_gradient(name, 3) end
 cases.gru_cell = {
   { any { 3, 2 }, any { 3, 4 }, any { 2, 12 }, any { 4, 12 }, any { 12 }, any { 12 } },
   { any { 3, 2 }, any { 3, 4 }, any { 2, 12 }, any { 4, 12 } },

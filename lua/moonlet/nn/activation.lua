@@ -12,6 +12,7 @@ local Layer = require "moonlet.nn.layer"
 -- @tparam string|function activation may be given without a name
 -- @usage local h = nn.Activation { "relu" } (x)
 local Activation = Layer:extend("Activation", { { "activation", "activation", at = 1, required = true } })
+Activation.supports_masking = true
 
 function Activation:call(x)
   return self.activation(x)

@@ -25,6 +25,7 @@ local Dense = Layer:extend("Dense", {
   { "kernel_initializer", "initializer", default = "glorot_uniform" },
   { "bias_initializer", "initializer", default = "zeros" },
 })
+Dense.supports_masking = true
 
 function Dense:build(shape)
   if type(shape[1]) == "table" then self:fail("expected one input, got a table of %d", #shape) end

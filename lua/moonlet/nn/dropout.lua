@@ -18,6 +18,7 @@ local Dropout = Layer:extend("Dropout", {
   { "rate", "fraction", at = 1, required = true },
   { "noise_shape", "table" },
 })
+Dropout.supports_masking = true
 
 --- x with elements dropped. x [..] -> [..]
 -- @tparam Tensor x

@@ -14,16 +14,22 @@ local core = require "moonlet.core"
 -- @tparam integer input_dim number of rows; may be given without a name, first
 -- @tparam integer output_dim size of a vector; may be given without a name, second
 -- @tparam[opt="uniform"] string|function embeddings_initializer default: uniform in [-0.05, 0.05)
+-- @tparam[opt=false] boolean mask_zero whether 0 marks a step that does not count, for the layers that follow
 -- @usage local h = nn.Embedding { 1000, 64 } (tokens)
 local Embedding = Layer:extend("Embedding", {
   { "input_dim", "count", at = 1, required = true },
   { "output_dim", "count", at = 2, required = true },
   { "embeddings_initializer", "initializer", default = "random_uniform" },
+  { "mask_zero", "boolean", default = false },
 })
 
 function Embedding:build()
   self.embeddings = self:add_weight("embeddings", { self.input_dim, self.output_dim },
     { initializer = self.embeddings_initializer })
+end
+
+function Embedding:compute_mask(x)
+  return self.mask_zero and core.ne(x, 0) or nil
 end
 
 function Embedding:call(x)

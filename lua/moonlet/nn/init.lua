@@ -6,9 +6,9 @@ local util = require "moonlet.util"
 
 local files = {}
 for _, name in ipairs({
-  "Activation", "Add", "Concatenate", "Conv1D", "Conv2D", "Conv2DTranspose", "Conv3D", "Dense", "DepthwiseConv2D", "Dropout",
-  "Embedding", "Flatten", "GRU", "Lambda", "LSTM", "Layer", "MultiHeadAttention", "Multiply", "Reshape", "Subtract",
-  "Average", "Maximum", "Minimum",
+  "Activation", "Add", "Bidirectional", "Concatenate", "Conv1D", "Conv2D", "Conv2DTranspose", "Conv3D", "Dense",
+  "DepthwiseConv2D", "Dropout", "Embedding", "Flatten", "GRU", "Lambda", "LSTM", "Layer", "Masking", "MultiHeadAttention",
+  "Multiply", "Reshape", "Subtract", "Average", "Maximum", "Minimum",
 }) do
   files[name] = "moonlet.nn." .. util.snake(name)
 end

@@ -6,6 +6,7 @@
 local calls = require "moonlet.nn.calls"
 local core = require "moonlet.core"
 local initializers = require "moonlet.initializers"
+local masks = require "moonlet.nn.masks"
 local mode = require "moonlet.mode"
 local trace = require "moonlet.trace"
 local util = require "moonlet.util"
@@ -123,6 +124,14 @@ function Layer:call(x, opts)
   return self:fail("the class has no method 'call'")
 end
 
+--- The mask that goes with the result of a call: that of the input, when `supports_masking` is set. A layer that makes masks, or
+-- changes the steps, overrides it.
+-- @param x a tensor, or a table of tensors
+-- @tparam[opt] Tensor mask of x: (batch, time), which steps count
+function Layer:compute_mask(x, mask)
+  return self.supports_masking and mask or nil
+end
+
 local function to_array(self, value)
   if util.is_array(value) then return value end
   if type(value) == "number" or (type(value) == "table" and not getmetatable(value)) then return core.tensor(value, self.dtype) end
@@ -198,6 +207,17 @@ local function begins_graph(x)
   return false
 end
 
+-- The mask of the result is made inside the call, so that it may read weights and make symbols.
+local function with_mask(self, x, opts, ...)
+  local mask = self:compute_mask(x, opts.mask)
+  if mask then masks.set((...), mask) end
+  return ...
+end
+
+local function run_masked(self, x, opts)
+  return with_mask(self, x, opts, run(self, x, opts))
+end
+
 local function leave(self, x, saved, symbolic, ok, ...)
   if symbolic then core.symbolic_pop() end
   core.path_pop()
@@ -209,14 +229,20 @@ end
 
 --- Calls the layer: builds it if this is the first call, then computes or adds to the graph.
 -- @param x a tensor, or a table of tensors
--- @tparam[opt] table opts `training = true` or `false` forces the mode for this layer and those it calls; what else there is
---   depends on the layer
+-- @tparam[opt] table opts `training = true` or `false` forces the mode for this layer and those it calls; `mask` (batch, time) says
+--   which steps count, default what goes with x; what else there is depends on the layer
 function Layer:__call(x, opts)
   if opts ~= nil and type(opts) ~= "table" then
     self:fail("the second argument must be a table of options such as { training = true }, got %s", util.describe(opts))
   end
   opts = opts or {}
   x = read_inputs(self, x)
+  local mask = opts.mask == nil and masks.of(x)
+  if mask then
+    local given = opts
+    opts = { mask = mask }
+    for key, value in pairs(given) do opts[key] = value end
+  end
   local saved = mode.get()
   if opts.training ~= nil then
     util.check(self:who(), { "training", "boolean" }, opts.training)
@@ -226,7 +252,7 @@ function Layer:__call(x, opts)
   core.path_push(self.name)
   if symbolic then core.symbolic_push() end
   depth = depth + 1
-  return leave(self, x, saved, symbolic, pcall(run, self, x, opts))
+  return leave(self, x, saved, symbolic, pcall(run_masked, self, x, opts))
 end
 
 function Layer:__tostring()

@@ -34,6 +34,7 @@ local LayerNormalization = Layer:extend("LayerNormalization", {
   { "beta_initializer", "initializer", default = "zeros" },
   { "gamma_initializer", "initializer", default = "ones" },
 })
+LayerNormalization.supports_masking = true
 
 -- The axes as sorted positions from 1.
 local function positions(self, shape)

@@ -5,6 +5,7 @@
 local Recurrent = require "moonlet.nn.recurrent"
 local core = require "moonlet.core"
 local initializers = require "moonlet.initializers"
+local util = require "moonlet.util"
 
 --- Reads a sequence, keeping a state (Hochreiter and Schmidhuber, 1997).
 --
@@ -12,7 +13,8 @@ local initializers = require "moonlet.initializers"
 -- Output shape: `(batch, units)`, or `(batch, time, units)` with `return_sequences`; with `return_state` the last h and c
 -- (batch, units) follow as second and third result.
 -- Weights: `kernel` (d, 4 units), `recurrent_kernel` (units, 4 units), `bias` (4 units); gates in the order i, f, g, o.
--- Call options: `initial_state = { h, c }`.
+-- Call options: `initial_state = { h, c }`; `mask` (batch, time): steps that do not count leave the state as it is and repeat the
+-- result before them.
 -- @function nn.LSTM
 -- @tparam integer units may be given without a name
 -- @tparam[opt="tanh"] string|function activation
@@ -41,6 +43,18 @@ function LSTM:make_bias(width)
       return core.concat({ start({ u }, dtype), core.ones({ u }, dtype), start({ 2 * u }, dtype) }, 1)
     end,
   })
+end
+
+function LSTM:sequence(x, states, mask)
+  local inputs = { x, self.kernel, self.recurrent_kernel, self.bias }
+  if states or mask or not self.bias then
+    inputs[4] = self.bias or core.zeros({ 4 * self.units }, self.dtype)
+    states = states or self:zero_states(x)
+    inputs[5], inputs[6], inputs[7] = states[1], states[2], mask
+  end
+  inputs[#inputs + 1] = { go_backwards = self.go_backwards }
+  local y, h, c = core.lstm(util.unpack(inputs))
+  return y, { h, c }
 end
 
 function LSTM:project(x)

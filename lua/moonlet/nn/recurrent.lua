@@ -1,6 +1,7 @@
 --- What recurrent layers share: weights, states, the loop over time, what is returned.
--- Here: the base of `LSTM` and `GRU`; each adds `gates`, `nstates`, `make_bias`, `project`, `cell`. Invariant: products with the
--- input are made for all steps at once, before the loop; the loop is one `scan` node over time.
+-- Here: the base of `LSTM` and `GRU`; each adds `gates`, `nstates`, `make_bias`, `sequence`, and for settings that its op does not
+-- know `project` and `cell`. Invariant: the usual settings are one node, `lstm` or `gru`; with others the products with the input
+-- are made for all steps at once and the loop is one `scan` node over time. Both mask, and order results, in the same way.
 -- @classmod moonlet.nn.recurrent
 
 local Dropout = require "moonlet.nn.dropout"
@@ -46,7 +47,8 @@ function Recurrent:gate(z, i)
   return z:slice(2, (i - 1) * self.units + 1, i * self.units)
 end
 
-local function zero_states(self, x)
+--- First states where none are given: a table of zeros [b, units].
+function Recurrent:zero_states(x)
   local states = {}
   for i = 1, self.nstates do states[i] = core.zeros({ x.shape[1], self.units }, x.dtype) end
   return states
@@ -68,37 +70,92 @@ local function given_states(self, given)
   return states
 end
 
--- A mask that is the same for all steps, scaled so that the mean stays; nil when nothing is dropped.
-local function mask(x, rate, shape)
+-- What drops the same for all steps, scaled so that the mean stays; nil when nothing is dropped.
+local function dropping(x, rate, shape)
   if rate == 0 or mode.of(x) == false then return nil end
   local ones = core.ones(shape, x.dtype)
   return mode.choose(x, function() return Dropout.drop(ones, rate) end, function() return ones end)
 end
 
-local function loop(self, x, states)
-  local seen = mask(x, self.recurrent_dropout, { x.shape[1], self.units })
+-- Does the op of the class compute what the settings ask for?
+local function is_usual(self, x)
+  return self.activation == activations.tanh and self.recurrent_activation == activations.sigmoid and
+    (self.recurrent_dropout == 0 or mode.of(x) == false) and self.reset_after ~= false
+end
+
+-- Where a step does not count, the state stays as it was. mask [t, b]
+local function keep(following, carry, seen)
+  for i, state in ipairs(following) do following[i] = core.where(seen, state, carry[i]) end
+  return following
+end
+
+-- The loop for settings that no op knows: y [b, t, u], then the last states.
+local function loop(self, x, states, mask)
+  local dropped = dropping(x, self.recurrent_dropout, { x.shape[1], self.units })
+  local xs = { core.transpose(self:project(x), { 2, 1, 3 }) }
+  if mask then xs[2] = core.expand_dims(core.transpose(mask, { 2, 1 }), 3) end
   local function step(carry, z)
-    local following = self:cell(z, seen and carry[1] * seen or carry[1], carry)
-    if self.return_sequences then return following, following[1] end
-    return following
+    local seen
+    if mask then z, seen = z[1], z[2] end
+    local following = self:cell(z, dropped and carry[1] * dropped or carry[1], carry)
+    if seen then following = keep(following, carry, seen) end
+    return following, following[1]
   end
-  return core.scan(step, states, core.transpose(self:project(x), { 2, 1, 3 }), { reverse = self.go_backwards })
+  local last, y = core.scan(step, states, mask and xs or xs[1], { reverse = self.go_backwards })
+  return core.transpose(y, { 2, 1, 3 }), last
+end
+
+local function read_mask(self, x, mask)
+  if mask == nil then return nil end
+  if not util.is_array(mask) or #mask.shape ~= 2 then
+    self:fail("mask must be a tensor (batch, time), got %s", util.describe(mask))
+  end
+  return mask.dtype == "bool" and mask or core.ne(mask, 0)
+end
+
+-- y where any step so far counted, else zeros: without a result yet there is none to repeat.
+local function zeros_at_first(self, y, mask)
+  local any = core.cumsum(core.cast(mask, "i32"), 2, { reverse = self.go_backwards })
+  return core.where(core.expand_dims(core.gt(any, 0), 3), y, 0)
+end
+
+-- y [b, t, u], each step where its input stood, and the last states.
+local function whole(self, x, given, mask)
+  if is_usual(self, x) then return self:sequence(x, given, mask) end
+  local y, last = loop(self, x, given or self:zero_states(x), mask)
+  if mask and given then y = zeros_at_first(self, y, mask) end
+  return y, last
 end
 
 function Recurrent:call(x, opts)
   self:expect_ndim(x.shape, 3, "(batch, time, d)")
   self:expect_last(x, self.depth)
-  local dropped = mask(x, self.dropout, { x.shape[1], 1, self.depth })
+  local dropped = dropping(x, self.dropout, { x.shape[1], 1, self.depth })
   if dropped then x = x * dropped end
-  local states = opts.initial_state and given_states(self, opts.initial_state) or zero_states(self, x)
-  local last, sequence = loop(self, x, states)
+  local given, mask = opts.initial_state and given_states(self, opts.initial_state), read_mask(self, x, opts.mask)
+  local sequence, last = whole(self, x, given or nil, mask)
   local y = last[1]
   if self.return_sequences then
-    y = core.transpose(sequence, { 2, 1, 3 })
-    if self.go_backwards then y = core.flip(y, 2) end
+    y = sequence
+    if mask and opts.zero_masked then y = core.where(core.expand_dims(mask, 3), y, 0) end
+    if self.go_backwards and not opts.in_place then y = core.flip(y, 2) end
+  elseif mask and given then
+    y = core.squeeze(sequence:slice(2, self.go_backwards and 1 or -1, self.go_backwards and 1 or -1), 2)
   end
   if not self.return_state then return y end
   return y, util.unpack(last)
+end
+
+function Recurrent:compute_mask(_, mask)
+  return self.return_sequences and mask or nil
+end
+
+--- A layer with the same settings that reads the other way.
+function Recurrent:reversed()
+  local class, settings = getmetatable(self), {}
+  for _, row in ipairs(class.rows) do settings[row[1]] = self[row[1]] end
+  settings.name, settings.go_backwards = nil, not self.go_backwards
+  return class(settings)
 end
 
 return Recurrent

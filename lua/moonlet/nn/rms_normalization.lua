@@ -19,6 +19,7 @@ local RMSNormalization = Layer:extend("RMSNormalization", {
   { "axis", "axis", default = -1 },
   { "epsilon", "nonnegative", default = 1e-6 },
 })
+RMSNormalization.supports_masking = true
 
 function RMSNormalization:build(shape)
   local axis = self.axis < 0 and #shape + self.axis + 1 or self.axis
