@@ -30,6 +30,7 @@ local PARTS = {
   optim = "moonlet.optim",
   plot = "moonlet.plot",
   progress = "moonlet.progress",
+  rl = "moonlet.rl",
   show = "moonlet.show",
   testing = "moonlet.testing",
 }

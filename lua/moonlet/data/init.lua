@@ -8,6 +8,7 @@ local dataset = require "moonlet.data.dataset"
 local generator = require "moonlet.data.generator"
 local csv = require "moonlet.data.csv"
 local npy = require "moonlet.data.npy"
+local safetensors = require "moonlet.data.safetensors"
 
 return {
   Dataset = dataset.Dataset,
@@ -17,4 +18,6 @@ return {
   csv = csv.load,
   npy = npy.load,
   npy_save = npy.save,
+  safetensors = safetensors.load,
+  safetensors_save = safetensors.save,
 }
