@@ -7,4 +7,5 @@ cache = false
 exclude_files = { "build/**" }
 files["spec/**/*.lua"] = { std = "max+busted" } -- specs may ask which Lua runs them
 files["examples/**/*_spec.lua"] = { std = "min+busted" }
+files["examples/love/*.lua"] = { std = "min+love" }
 files["**/*.rockspec"] = { std = "rockspec" }
