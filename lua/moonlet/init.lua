@@ -396,10 +396,11 @@ end
 ml.threads = core.threads
 
 --- Sends what would be shown on the terminal (progress, summaries, plots) to a function; `ml.log()` takes it back. With it,
--- `fit` shows nothing unless `verbose` asks.
+-- `fit` shows nothing unless `verbose` asks. Of a tensor, `ml.log(x)` is the op: the natural logarithm.
 -- @usage ml.log(function(text) console:print(text) end)
 -- @tparam[opt] function f
 function ml.log(f)
+  if util.is_array(f) then return core.log(f) end
   require("moonlet.host").log(f)
 end
 

@@ -20,6 +20,11 @@ describe("ml.threads", function()
 end)
 
 describe("ml.log", function()
+  it("is the logarithm of a tensor", function()
+    ml.testing.allclose(ml.log(ml.tensor { 1, math.exp(2) }), { 0, 2 })
+    ml.testing.allclose(ml.fn(function(x) return ml.log(x) end)(ml.tensor { math.exp(1) }), { 1 })
+  end)
+
   teardown(function() ml.log() end)
 
   it("takes what would be shown", function()

@@ -256,12 +256,33 @@ end
 
 -- ---- Learning ----
 
---- Runs a compiled program whole, or for so long; `arguments` must be the same table until it is done.
+local WAIT_US = 100 -- for a step that began in slices, when it is asked for in the background
+
+-- A step in the background: begins it, or looks whether it is over.
+local function run_behind(self, program, arguments, budget_us)
+  arguments.budget_us = nil
+  self.ticket = self.ticket or program:start(arguments)
+  if not budget_us and not self.in_background then
+    self.ticket:result()
+  elseif not self.ticket:done(budget_us) then
+    return false
+  end
+  local ticket = self.ticket
+  self.ticket = nil
+  ticket:result() -- raises what went wrong
+  return true
+end
+
+--- Runs a step's program whole, for so long, or in the background; `arguments` must be the same table until it is done.
 -- @treturn boolean is it done
-function Agent.run_slice(program, arguments, budget_us)
+function Agent:run_slice(program, arguments, budget_us)
+  if self.ticket or self.in_background and not self.begun then return run_behind(self, program, arguments, budget_us) end
+  if self.in_background then budget_us = WAIT_US end
   arguments.budget_us = budget_us
+  self.begun = true
   local first = program:run(arguments)
-  return budget_us == nil or first == true
+  self.begun = not (budget_us == nil or first == true)
+  return not self.begun
 end
 
 local function set_rate(self)
@@ -279,7 +300,11 @@ local function work(self, budget_us)
     end
     local left = deadline and deadline - clock()
     if left and left <= 0 then return false end
-    if self:slice(left) then self.learning = false end
+    if self:slice(left) then
+      self.learning = false
+    elseif self.in_background then
+      return false
+    end
   end
   return true
 end
@@ -303,26 +328,34 @@ local function play(self, opts)
   return self
 end
 
-local LEARN = { total_timesteps = true, callback = true, budget_us = true, gradient_steps = true }
+local LEARN = { total_timesteps = true, callback = true, budget_us = true, gradient_steps = true, background = true }
 
 -- So many steps more on what was observed.
 function Agent:add_steps(n)
   self.due = self.due + n
 end
 
+--- Ends the step that is under way, if there is one.
+function Agent:finish()
+  self.in_background = false
+  while self.learning do self.learning = not self:slice() end
+end
+
 --- Learns: `learn { total_timesteps = n }` plays that many steps in the agent's environment; without it, does what is due from what
 -- was observed, to its end or for `budget_us` microseconds.
 -- @tparam[opt] table opts `total_timesteps`; `callback`: called with the agent after each of these steps, false ends it;
---   `budget_us`; `gradient_steps`: so many more are due, for agents with a replay buffer
+--   `budget_us`; `gradient_steps`: so many more are due, for agents with a replay buffer; `background = true`: worker threads do
+--   the step, a call only begins it or looks whether it is over
 -- @return with `total_timesteps` the agent; else true when nothing more is due, false when the time was over before
 function Agent:learn(opts)
+  self.in_background = opts ~= nil and type(opts) == "table" and opts.background == true
   if opts == nil then return work(self) end
   if type(opts) ~= "table" then self:fail("learn: expected a table of options, got %s", util.describe(opts)) end
   for key, value in pairs(opts) do
     if not LEARN[key] then
-      self:fail("learn: unknown option %s; known: budget_us, callback, gradient_steps, total_timesteps", util.describe(key))
+      self:fail("learn: unknown option %s; known: %s", util.describe(key), table.concat(util.sorted_keys(LEARN), ", "))
     end
-    if key ~= "callback" and not (type(value) == "number" and value > 0) then
+    if key ~= "callback" and key ~= "background" and not (type(value) == "number" and value > 0) then
       self:fail("learn: %s must be a positive number, got %s", key, util.describe(value))
     end
   end
@@ -359,6 +392,7 @@ end
 function Agent:save(path, opts)
   opts = util.options("rl." .. getmetatable(self).class_name .. ": save", { { "replay", "boolean", default = false } }, opts)
   util.check("rl: save", { "path", "name" }, path)
+  self:finish()
   local tensors = { counters = ml.tensor(counters(self), "f64") }
   for i, variable in ipairs(state_variables(self)) do tensors[string.format("variable/%d", i)] = variable end
   if opts.replay and self.buffer then
@@ -403,6 +437,7 @@ end
 function Agent:load(path)
   util.check("rl: load", { "path", "name" }, path)
   local tensors, texts = ml.data.safetensors(path .. ".agent")
+  self:finish()
   local variables = state_variables(self)
   check_state(self, path .. ".agent", tensors, texts, variables)
   self.model:load_weights(path)
@@ -410,7 +445,7 @@ function Agent:load(path)
   local list, n = tensors.counters:totable(), #COUNTERS
   for i, name in ipairs(COUNTERS) do self[name] = list[i] end
   for i = 1, #list - n do self.random.state[i] = list[n + i] end
-  self.learning, self.observation = false, nil
+  self.observation = nil
   load_replay(self, path .. ".agent", tensors)
   self:loaded()
 end

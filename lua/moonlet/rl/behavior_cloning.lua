@@ -95,7 +95,7 @@ function BehaviorCloning:begin_step()
 end
 
 function BehaviorCloning:slice(budget_us)
-  if not self.run_slice(self.program, self.arguments, budget_us) then return false end
+  if not self:run_slice(self.program, self.arguments, budget_us) then return false end
   self.n_updates = self.n_updates + 1
   return true
 end

@@ -174,7 +174,7 @@ function DQN:begin_step()
 end
 
 function DQN:slice(budget_us)
-  if not self.run_slice(self.program, self.arguments, budget_us) then return false end
+  if not self:run_slice(self.program, self.arguments, budget_us) then return false end
   self.n_updates = self.n_updates + 1
   if self.prioritized then self.buffer:update_priorities(self.batch.list, self.errors:totable()) end
   if self.since_target >= self.target_update_interval then

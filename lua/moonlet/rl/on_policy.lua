@@ -164,11 +164,11 @@ end
 
 function OnPolicy:slice(budget_us)
   if self.phase == "evaluate" then
-    if not self.run_slice(self.evaluation, self.evaluation_arguments, budget_us) then return false end
+    if not self:run_slice(self.evaluation, self.evaluation_arguments, budget_us) then return false end
     begin_epochs(self)
     return true
   end
-  if not self.run_slice(self.program, self.arguments, budget_us) then return false end
+  if not self:run_slice(self.program, self.arguments, budget_us) then return false end
   self.n_updates = self.n_updates + 1
   advance(self)
   return true

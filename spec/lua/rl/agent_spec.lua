@@ -56,6 +56,20 @@ describe("learning in slices", function()
     end)
   end
 
+  for kind in pairs(KINDS) do
+    it("in the background gives the same: " .. kind, function()
+      local whole, behind = make(kind), make(kind)
+      local background, budget, looks = { background = true }, { budget_us = 5 }, 0
+      play(whole, 300, function(agent) agent:learn() end)
+      play(behind, 300, function(agent)
+        repeat looks = looks + 1 until agent:learn(looks % 7 == 0 and budget or background)
+      end)
+      assert.is_true(whole.n_updates > 0)
+      assert.equal(whole.n_updates, behind.n_updates)
+      same_weights(weights_of(whole), weights_of(behind))
+    end)
+  end
+
   it("changes nothing that acts before a step is whole", function()
     local agent = make("DQN", { net_arch = { 128, 64 }, batch_size = 256, learning_rate = 0.1 })
     play(agent, 60, function() end)
@@ -186,7 +200,7 @@ describe("messages of agents", function()
     assert.has_error(function() agent:learn { total_timesteps = 5 } end, "rl.PPO: learn: total_timesteps needs an env")
     assert.has_error(function() agent:learn { budget_us = 0 } end, "rl.PPO: learn: budget_us must be a positive number, got 0")
     assert.has_error(function() agent:learn { budget = 1 } end,
-      "rl.PPO: learn: unknown option 'budget'; known: budget_us, callback, gradient_steps, total_timesteps")
+      "rl.PPO: learn: unknown option 'budget'; known: background, budget_us, callback, gradient_steps, total_timesteps")
     assert.is_false((pcall(agent.learn, agent, { gradient_steps = 1 })))
     assert.is_false((pcall(agent.act, agent, { 1, 2 })))
     assert.is_false((pcall(agent.act, agent, "left")))
