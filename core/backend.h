@@ -74,7 +74,8 @@ typedef struct moon_choice {
 /* Where the jobs end that may run together with `job` and after it. */
 static inline int64_t moon__group_end(const moon_choice *c, int phase, int64_t job) {
   int64_t njobs = c->phase[phase].njobs, group = c->phase[phase].group;
-  return group > 0 && group < njobs - job ? job + group : njobs;
+  int64_t left = group > 0 ? group - job % group : njobs; /* a slice may have ended inside a group */
+  return left < njobs - job ? job + left : njobs;
 }
 
 /* What a device can do at most, measured: multiply-adds count two; copies count bytes read and written. */

@@ -15,7 +15,9 @@
 typedef struct moon_cpu_kernel {
   const char *name;
   moon_kernel_fn before;                    /* one job that runs before all others (it prepares scratch); NULL: none */
+  int64_t (*before_jobs)(const moon_node *node); /* pieces of it, one after the other; NULL: 1 */
   int64_t (*jobs)(const moon_node *node);   /* number of jobs, from shapes alone; NULL: 1 */
+  int64_t (*rounds)(const moon_node *node); /* groups of that many jobs, one after the other; NULL: 1 */
   size_t (*scratch)(const moon_node *node); /* scratch bytes of the launch; NULL: 0. SIZE_MAX: does not fit */
   moon_kernel_fn run;
   bool in_place; /* element i of output 0 needs element i of each input and no other */

@@ -7,6 +7,7 @@
 #include "base/alloc.h"
 #include "base/pool.h"
 #include "cpu.h"
+#include "plain.h"
 
 #define UNARY(name, ...) extern const moon_cpu_kernel moon__cpu_plain_##name;
 #define BINARY(name, ...) extern const moon_cpu_kernel moon__cpu_plain_##name;
@@ -95,9 +96,11 @@ static uint64_t in_place_inputs(const moon_array *in, int nin, const moon_array 
   return bits;
 }
 
-static void add_phase(moon_choice *choice, moon_kernel_fn run, int64_t njobs) {
+/* Rounds of njobs jobs each. */
+static void add_phase(moon_choice *choice, moon_kernel_fn run, int64_t njobs, int64_t rounds) {
   choice->phase[choice->nphases].run = run;
-  choice->phase[choice->nphases++].njobs = njobs;
+  choice->phase[choice->nphases].group = rounds > 1 ? njobs : 0;
+  choice->phase[choice->nphases++].njobs = moon__work_mul(njobs, rounds);
 }
 
 static moon_status select_plain(moon_context *ctx, const moon_node *node, const moon_array *in, int nin, const moon_array *out,
@@ -107,8 +110,8 @@ static moon_status select_plain(moon_context *ctx, const moon_node *node, const 
   size_t scratch = k->scratch ? k->scratch(node) : 0;
   if (scratch == SIZE_MAX) return moon__fail_node(ctx, node, MOON_ESIZE, "its scratch memory is larger than the address space");
   *choice = (moon_choice){.kernel = k->name, .why = "plain", .scratch_bytes = scratch};
-  if (k->before) add_phase(choice, k->before, 1);
-  add_phase(choice, k->run, k->jobs ? k->jobs(node) : 1);
+  if (k->before) add_phase(choice, k->before, 1, k->before_jobs ? k->before_jobs(node) : 1);
+  add_phase(choice, k->run, k->jobs ? k->jobs(node) : 1, k->rounds ? k->rounds(node) : 1);
   if (k->in_place) choice->alias_in = in_place_inputs(in, nin, out);
   return MOON_OK;
 }

@@ -67,17 +67,34 @@ static size_t scatter_scratch(const moon_node *node) {
   return moon__add_size(n, updates, &n) && moon__mul_size(n, sizeof(int64_t), &n) ? n : SIZE_MAX;
 }
 
+enum { CLEARED = 65536, LISTED = 4096 }; /* positions, then updates, of a job */
+
+static int64_t list_jobs(const moon_node *node) {
+  const moon_axis_attrs *a = node->attrs;
+  return moon__ceildiv_i64(moon__line_length(node, a->axis), CLEARED) + moon__ceildiv_i64(moon__value_count(node->inputs[1]), LISTED);
+}
+
+/* Updates [from, end), backwards, go before those that are listed. */
+static void list_piece(const moon_call *call, const lists *l, int64_t n, int64_t from, int64_t end) {
+  const moon_array *index = &call->in[1];
+  bool line = index->ndim <= 1;
+  int64_t step = index->ndim == 1 ? index->strides[0] : 0, i;
+  for (int64_t e = end - 1; e >= from; e--) {
+    int64_t offset = line ? e * step : moon__offset_at(index->ndim, index->shape, index->strides, e);
+    if (!read_index(call, index, offset, n, &i)) continue;
+    l->next[e] = l->head[i];
+    l->head[i] = e;
+  }
+}
+
 static void list_updates(const moon_call *call, int64_t first, int64_t last) {
   const moon_axis_attrs *a = call->attrs;
-  const moon_array *index = &call->in[1];
   lists l = lists_of(call);
-  int64_t n = moon__line_length(call->node, a->axis), i;
-  if (first >= last) return;
-  for (i = 0; i < n; i++) l.head[i] = -1;
-  for (int64_t e = moon__array_count(index) - 1; e >= 0; e--) {
-    if (!read_index(call, index, moon__offset_at(index->ndim, index->shape, index->strides, e), n, &i)) continue;
-    l.next[e] = l.head[i];
-    l.head[i] = e;
+  int64_t n = moon__line_length(call->node, a->axis), count = moon__array_count(&call->in[1]);
+  for (int64_t job = first; job < last; job++) {
+    int64_t at = job * CLEARED, piece = job - moon__ceildiv_i64(n, CLEARED);
+    for (int64_t i = at, end = moon__min_i64(n, at + CLEARED); i < end; i++) l.head[i] = -1;
+    if (piece >= 0) list_piece(call, &l, n, moon__max_i64(0, count - (piece + 1) * LISTED), count - piece * LISTED);
   }
 }
 
@@ -127,8 +144,8 @@ static void scatter_add_run(const moon_call *call, int64_t first, int64_t last) 
   }
 }
 
-MOON_CPU_KERNEL(scatter_add) = {.name = "cpu_scatter_add_plain", .before = list_updates, .jobs = scatter_jobs,
-                                .scratch = scatter_scratch, .run = scatter_add_run};
+MOON_CPU_KERNEL(scatter_add) = {.name = "cpu_scatter_add_plain", .before = list_updates, .before_jobs = list_jobs,
+                                .jobs = scatter_jobs, .scratch = scatter_scratch, .run = scatter_add_run};
 
 /* ---- take_along_axis, put_along_axis_add: x and index differ only along axis ---- */
 

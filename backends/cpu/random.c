@@ -2,8 +2,8 @@
 ** random.c: plain kernels of random numbers. Which bits element i gets, and what each op makes of them, is said in base/philox.h;
 ** this draws them in any order, as the jobs come.
 */
-#include "plain.h"
 #include "random_fast.h"
+#include "sorting.h"
 
 enum { DRAW_WORK = 32 };
 
@@ -52,26 +52,42 @@ static void normal_run(const moon_call *call, int64_t first, int64_t last) { run
 static void bernoulli_run(const moon_call *call, int64_t first, int64_t last) { run_draws(call, draw_bernoulli, first, last); }
 static void integers_run(const moon_call *call, int64_t first, int64_t last) { run_draws(call, draw_integers, first, last); }
 
-/* ---- permutation: one job ---- */
+/* ---- permutation: positions sorted by a random key ---- */
 
+static moon_sorting sorting_of(const moon_node *node) { return moon__sorting(1, moon__output_count(node)); }
+static int64_t permutation_jobs(const moon_node *node) {
+  moon_sorting s = sorting_of(node);
+  return moon__sorting_jobs(&s);
+}
+static int64_t permutation_rounds(const moon_node *node) {
+  moon_sorting s = sorting_of(node);
+  return moon__sorting_rounds(&s);
+}
 static size_t permutation_scratch(const moon_node *node) {
-  size_t bytes;
-  return moon__mul_size((size_t)moon__output_count(node), 2 * sizeof(moon_pair), &bytes) ? bytes : SIZE_MAX;
+  moon_sorting s = sorting_of(node);
+  return moon__sorting_scratch(&s);
 }
 
 static void permutation_run(const moon_call *call, int64_t first, int64_t last) {
   const moon_array *y = &call->out[0];
-  moon_pair *pairs = (moon_pair *)(void *)call->scratch;
+  moon_sorting s = sorting_of(call->node);
   moon_philox r = moon__call_philox(call);
-  int64_t n = moon__array_count(y);
-  if (first >= last) return;
-  for (int64_t i = 0; i < n; i++) pairs[i] = (moon_pair){moon__draw_u64(moon__draw(&r, i)), i};
-  moon__sort_pairs(pairs, pairs + n, n);
-  for (int64_t i = 0; i < n; i++) moon__store_i64(y->data, y->dtype, i, pairs[i].index);
+  for (int64_t job = first; job < last; job++) {
+    moon_sort_part p = moon__sorting_part(&s, call, job);
+    if (p.stage == MOON_SORT_STORE) {
+      for (int64_t i = p.first; i < p.last; i++) moon__store_i64(y->data, y->dtype, i, p.pairs[i].index);
+      continue;
+    }
+    if (p.stage == MOON_SORT_FILL) {
+      for (int64_t i = p.first; i < p.last; i++) p.pairs[i] = (moon_pair){moon__draw_u64(moon__draw(&r, i)), i};
+    }
+    moon__sorting_done(&s, &p);
+  }
 }
 
 MOON_CPU_KERNEL(uniform) = {.name = "cpu_uniform_plain", .jobs = jobs, .run = uniform_run};
 MOON_CPU_KERNEL(normal) = {.name = "cpu_normal_plain", .jobs = jobs, .run = normal_run};
 MOON_CPU_KERNEL(bernoulli) = {.name = "cpu_bernoulli_plain", .jobs = jobs, .run = bernoulli_run};
 MOON_CPU_KERNEL(integers) = {.name = "cpu_integers_plain", .jobs = jobs, .run = integers_run};
-MOON_CPU_KERNEL(permutation) = {.name = "cpu_permutation_plain", .scratch = permutation_scratch, .run = permutation_run};
+MOON_CPU_KERNEL(permutation) = {.name = "cpu_permutation_plain", .jobs = permutation_jobs,
+                                .rounds = permutation_rounds, .scratch = permutation_scratch, .run = permutation_run};

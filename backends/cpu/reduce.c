@@ -149,16 +149,28 @@ static bool is_better(const char *p, moon_dtype dtype, int64_t a, int64_t b, int
   return sign > 0 ? vb > va : vb < va;
 }
 
+/* Lines longer than this are worked through in rounds. */
+enum { PIECE = 8192 };
+static int64_t rounds_along(const moon_node *node, int64_t axis) {
+  return moon__max_i64(1, moon__ceildiv_i64(moon__line_length(node, axis), PIECE));
+}
+/* The lines [*lo, *hi) of jobs that are all of one round; gives the round. */
+static int64_t lines_of_jobs(const moon_lines *l, int64_t first, int64_t last, int64_t *lo, int64_t *hi) {
+  int64_t jobs = moon__max_i64(1, moon__job_count(l->count, 2 * l->n)), round = first / jobs;
+  moon__job_range(l->count, 2 * l->n, first - round * jobs, last - round * jobs, lo, hi);
+  return round;
+}
+
+/* The best so far stands in y. */
 static void run_arg(const moon_call *call, int64_t first, int64_t last, int sign) {
   const moon_arg_attrs *a = call->attrs;
   const moon_array *x = &call->in[0], *y = &call->out[0];
   moon_lines l = moon__lines_of(x, a->axis);
-  int64_t lo, hi;
-  moon__job_range(l.count, l.n, first, last, &lo, &hi);
+  int64_t lo, hi, from = lines_of_jobs(&l, first, last, &lo, &hi) * PIECE, end = moon__min_i64(l.n, from + PIECE);
   for (int64_t at = lo; at < hi; at++) {
     const char *p = moon__at(x, moon__line_offset(&l, at));
-    int64_t best = 0;
-    for (int64_t j = 1; j < l.n; j++)
+    int64_t best = from == 0 ? 0 : moon__load_i64(y->data, y->dtype, at);
+    for (int64_t j = from; j < end; j++)
       if (is_better(p, x->dtype, best * l.step, j * l.step, sign)) best = j;
     moon__store_i64(y->data, y->dtype, at, best);
   }
@@ -169,24 +181,23 @@ static void argmin_run(const moon_call *call, int64_t first, int64_t last) { run
 
 static int64_t arg_jobs(const moon_node *node) {
   const moon_arg_attrs *a = node->attrs;
-  return moon__job_count(moon__output_count(node), moon__line_length(node, a->axis));
+  return moon__job_count(moon__output_count(node), 2 * moon__line_length(node, a->axis));
 }
+static int64_t arg_rounds(const moon_node *node) { return rounds_along(node, ((const moon_arg_attrs *)node->attrs)->axis); }
 
-MOON_CPU_KERNEL(argmax) = {.name = "cpu_argmax_plain", .jobs = arg_jobs, .run = argmax_run};
-MOON_CPU_KERNEL(argmin) = {.name = "cpu_argmin_plain", .jobs = arg_jobs, .run = argmin_run};
+MOON_CPU_KERNEL(argmax) = {.name = "cpu_argmax_plain", .jobs = arg_jobs, .rounds = arg_rounds, .run = argmax_run};
+MOON_CPU_KERNEL(argmin) = {.name = "cpu_argmin_plain", .jobs = arg_jobs, .rounds = arg_rounds, .run = argmin_run};
 
 /* ---- cumsum ---- */
 
-/* One line of x at p into y from position `at` on. */
-static void cumsum_line(const char *p, moon_dtype dtype, const moon_lines *l, const moon_array *y, int64_t at, int64_t y_step,
-                        const moon_cumsum_attrs *a) {
-  moon_sum sum;
-  memset(&sum, 0, sizeof sum);
-  for (int64_t k = 0; k < l->n; k++) {
+/* A piece of one line of x at p into y from position `at` on; *sum is what came before. */
+static void cumsum_piece(moon_sum *sum, int64_t from, const char *p, moon_dtype dtype, const moon_lines *l, const moon_array *y,
+                         int64_t at, int64_t y_step, const moon_cumsum_attrs *a) {
+  for (int64_t k = from, end = moon__min_i64(l->n, from + PIECE); k < end; k++) {
     int64_t j = a->reverse ? l->n - 1 - k : k;
-    if (a->exclusive) moon__sums_store(&sum, dtype, y->data, y->dtype, at + j * y_step, 1);
-    moon__sums_add(&sum, p + j * l->step * (int64_t)moon_dtype_bytes(dtype), dtype, 0, 1);
-    if (!a->exclusive) moon__sums_store(&sum, dtype, y->data, y->dtype, at + j * y_step, 1);
+    if (a->exclusive) moon__sums_store(sum, dtype, y->data, y->dtype, at + j * y_step, 1);
+    moon__sums_add(sum, p + j * l->step * (int64_t)moon_dtype_bytes(dtype), dtype, 0, 1);
+    if (!a->exclusive) moon__sums_store(sum, dtype, y->data, y->dtype, at + j * y_step, 1);
   }
 }
 
@@ -194,15 +205,25 @@ static void cumsum_run(const moon_call *call, int64_t first, int64_t last) {
   const moon_cumsum_attrs *a = call->attrs;
   const moon_array *x = &call->in[0], *y = &call->out[0];
   moon_lines l = moon__lines_of(x, a->axis), to = moon__lines_of(y, a->axis);
-  int64_t lo, hi;
-  moon__job_range(l.count, l.n, first, last, &lo, &hi);
-  for (int64_t at = lo; at < hi; at++)
-    cumsum_line(moon__at(x, moon__line_offset(&l, at)), x->dtype, &l, y, moon__line_offset(&to, at), to.step, a);
+  int64_t lo, hi, round = lines_of_jobs(&l, first, last, &lo, &hi);
+  for (int64_t at = lo; at < hi; at++) {
+    moon_sum *sum = (moon_sum *)(void *)call->scratch + at;
+    if (round == 0) memset(sum, 0, sizeof *sum);
+    cumsum_piece(sum, round * PIECE, moon__at(x, moon__line_offset(&l, at)), x->dtype, &l, y, moon__line_offset(&to, at),
+                 to.step, a);
+  }
 }
 
 static int64_t cumsum_jobs(const moon_node *node) {
   const moon_cumsum_attrs *a = node->attrs;
-  return moon__job_count(moon__line_count(node, a->axis), moon__line_length(node, a->axis));
+  return moon__job_count(moon__line_count(node, a->axis), 2 * moon__line_length(node, a->axis));
+}
+static int64_t cumsum_rounds(const moon_node *node) { return rounds_along(node, ((const moon_cumsum_attrs *)node->attrs)->axis); }
+static size_t cumsum_scratch(const moon_node *node) { /* a sum a line */
+  const moon_cumsum_attrs *a = node->attrs;
+  size_t bytes;
+  return moon__mul_size((size_t)moon__line_count(node, a->axis), sizeof(moon_sum), &bytes) ? bytes : SIZE_MAX;
 }
 
-MOON_CPU_KERNEL(cumsum) = {.name = "cpu_cumsum_plain", .jobs = cumsum_jobs, .run = cumsum_run};
+MOON_CPU_KERNEL(cumsum) = {.name = "cpu_cumsum_plain", .jobs = cumsum_jobs, .rounds = cumsum_rounds, .scratch = cumsum_scratch,
+                           .run = cumsum_run};

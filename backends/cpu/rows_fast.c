@@ -172,9 +172,15 @@ static const row_kernel kernels[] = {
     {MOON_OP_adam_update, fits_adam, run_adam, NAMES("cpu_adam_update_f32"), 15, 15, 0.5},
 };
 
+/* A row is a job at least: those that take longer than this are left to loops, which are cut within rows. */
+#define LONGEST_ROW_NS 100e3
+
 static const row_kernel *find_kernel(const moon_node *node, int64_t *rows, int64_t *n) {
-  for (size_t i = 0; i < sizeof kernels / sizeof *kernels; i++)
-    if (kernels[i].op == node->op->id) return kernels[i].fits(node, rows, n) ? &kernels[i] : NULL;
+  for (size_t i = 0; i < sizeof kernels / sizeof *kernels; i++) {
+    const row_kernel *k = &kernels[i];
+    if (k->op != node->op->id) continue;
+    return k->fits(node, rows, n) && (k->run == run_adam || k->ns * (double)*n <= LONGEST_ROW_NS) ? k : NULL;
+  }
   return NULL;
 }
 
