@@ -147,9 +147,19 @@ int moon__lua_item(lua_State *L) {
   return 1;
 }
 
+/* t:totable([into]): a new table, or the given one with the tables it holds. */
 int moon__lua_totable(lua_State *L) {
   moon_bind *b = moon__lua_bind(L);
-  moon__lua_push_table(L, b, moon__lua_numbers(L, b, 1, "totable"));
+  lua_settop(L, 2);
+  if (!lua_isnil(L, 2)) moon__lua_want_table(L, b, 2, "totable", "argument 2");
+  const moon_tensor *t = moon__lua_test(L, b, 1, MOON_LUA_TENSOR);
+  if (!t) t = moon__lua_numbers(L, b, 1, "totable");
+  if (lua_isnil(L, 2) || moon_tensor_ndim(t) == 0) {
+    moon__lua_push_table(L, b, t);
+    return 1;
+  }
+  lua_pushvalue(L, 2);
+  moon__lua_fill_table(L, b, t);
   return 1;
 }
 
@@ -189,7 +199,9 @@ int moon__lua_iter(lua_State *L) {
   return 3;
 }
 
-/* Address of the first element, for other C libraries; nil when the host cannot see it. */
+/* Address of the first element as light userdata, for LuaJIT's FFI and other C libraries; nil when the host cannot see it. It is
+** good as long as the Tensor, or a view of it, is alive and not released. A program that wrote to it as `out` wrote there; nothing
+** moves a Tensor's numbers. */
 static int pointer(lua_State *L) {
   moon_bind *b = moon__lua_bind(L);
   void *data = moon_tensor_data(self(L, b, "pointer"));
@@ -212,8 +224,9 @@ static void write_number(lua_State *L, moon_bind *b, moon_tensor *t, int idx, co
   moon_tensor *one, *all = NULL;
   moon_status status = MOON_EMEMORY;
   moon__lua_no_origin(b);
-  if (moon_tensor_count(t) == 1) {
-    if (moon_tensor_write(b->ctx, t, t->dtype, &element, moon_dtype_bytes(t->dtype)) != MOON_OK) moon__lua_raise(L, b);
+  if (moon_tensor_data(t)) {
+    if (moon__tensor_writable(b->ctx, who, t) != MOON_OK) moon__lua_raise(L, b);
+    moon__convert_array(moon_tensor_data(t), t->dtype, t->strides, &element, t->dtype, strides, t->ndim, t->shape);
     return;
   }
   one = moon_tensor_from(b->ctx, moon_tensor_dtype(t), 0, NULL, &element);
@@ -226,9 +239,9 @@ static void write_number(lua_State *L, moon_bind *b, moon_tensor *t, int idx, co
 
 void moon__lua_set(lua_State *L, moon_bind *b, moon_tensor *t, int idx, const char *who) {
   if (lua_type(L, idx) == LUA_TTABLE) {
-    moon__lua_tensor_from_table(L, b, idx, moon_tensor_dtype(t), who);
-    write_tensor(L, b, t, moon__lua_check(L, b, -1, MOON_LUA_TENSOR, who, "value"));
-    lua_pop(L, 1);
+    moon__lua_write_table(L, b, t, idx, who);
+  } else if (moon__lua_kind(L, b, idx) == MOON_LUA_TENSOR) {
+    write_tensor(L, b, t, moon__lua_check(L, b, idx, MOON_LUA_TENSOR, who, "value"));
   } else if (moon__lua_kind(L, b, idx) != MOON_LUA_OTHER) {
     write_tensor(L, b, t, moon__lua_numbers(L, b, idx, who));
     lua_pop(L, 1);
@@ -242,7 +255,7 @@ static int set(lua_State *L) {
   moon_bind *b = moon__lua_bind(L);
   self(L, b, "set");
   lua_settop(L, 2);
-  moon__lua_set(L, b, moon__lua_numbers(L, b, 1, "set"), 2, "set");
+  moon__lua_set(L, b, self(L, b, "set"), 2, "set");
   lua_settop(L, 1);
   return 1;
 }
@@ -259,7 +272,8 @@ static int copy_from(lua_State *L) {
   moon_bind *b = moon__lua_bind(L);
   const moon_tensor *from;
   self(L, b, "copy_from");
-  from = moon__lua_numbers(L, b, 2, "copy_from");
+  from = moon__lua_test(L, b, 2, MOON_LUA_TENSOR);
+  if (!from) from = moon__lua_numbers(L, b, 2, "copy_from");
   write_tensor(L, b, self(L, b, "copy_from"), from);
   lua_settop(L, 1);
   return 1;

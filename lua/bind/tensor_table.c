@@ -62,6 +62,7 @@ typedef struct table_scan {
   int ndim;
   int64_t shape[MOON_MAX_DIMS], at[MOON_MAX_DIMS];
   bool numbers, booleans;
+  moon_dtype dtype; /* that every leaf must fit; MOON_DTYPE_COUNT: whatever */
 } table_scan;
 
 /* Where in the nested table the scan is, for messages: "[2][1]". */
@@ -99,7 +100,11 @@ static void check_leaf(lua_State *L, const moon_bind *b, table_scan *s, int leve
   int type = lua_type(L, -1);
   if (type == LUA_TNUMBER) s->numbers = true;
   else if (type == LUA_TBOOLEAN) s->booleans = true;
-  else if (type == LUA_TTABLE)
+  if (type == LUA_TNUMBER || type == LUA_TBOOLEAN) {
+    if (s->dtype < MOON_DTYPE_f32) moon__lua_element(L, b, -1, s->dtype, s->who); /* a float takes any number */
+    return;
+  }
+  if (type == LUA_TTABLE)
     moon__lua_fail(L, "%s: ragged table: a table at %s, a number is expected", s->who, position(s, level).s);
   else
     moon__lua_fail(L, "%s: a number or boolean is expected at %s, got %s", s->who, position(s, level).s,
@@ -131,24 +136,23 @@ static void store(lua_State *L, const moon_bind *b, moon_dtype dtype, char *at, 
   memcpy(at, &e, moon_dtype_bytes(dtype));
 }
 
-static char *fill_box(lua_State *L, const moon_bind *b, const table_scan *s, int level, moon_dtype dtype, char *at) {
+/* strides: in elements. */
+static void fill_box(lua_State *L, const moon_bind *b, const table_scan *s, int level, moon_dtype dtype, char *at,
+                     const int64_t *strides) {
+  ptrdiff_t step = (ptrdiff_t)strides[level] * (ptrdiff_t)moon_dtype_bytes(dtype);
   for (int64_t i = 0; i < s->shape[level]; i++) {
     lua_rawgeti(L, -1, (int)(i + 1));
-    if (level + 1 < s->ndim) {
-      at = fill_box(L, b, s, level + 1, dtype, at);
-    } else {
-      store(L, b, dtype, at, s->who);
-      at += moon_dtype_bytes(dtype);
-    }
+    if (level + 1 < s->ndim) fill_box(L, b, s, level + 1, dtype, at + i * step, strides);
+    else store(L, b, dtype, at + i * step, s->who);
     lua_pop(L, 1);
   }
-  return at;
 }
 
-static void fill(lua_State *L, const moon_bind *b, int idx, const table_scan *s, moon_dtype dtype, char *data) {
+static void fill(lua_State *L, const moon_bind *b, int idx, const table_scan *s, moon_dtype dtype, char *data,
+                 const int64_t *strides) {
   lua_pushvalue(L, idx);
   if (s->ndim == 0) store(L, b, dtype, data, s->who);
-  else fill_box(L, b, s, 0, dtype, data);
+  else fill_box(L, b, s, 0, dtype, data, strides);
   lua_pop(L, 1);
 }
 
@@ -156,30 +160,64 @@ static void fill(lua_State *L, const moon_bind *b, int idx, const table_scan *s,
 static void fill_through(lua_State *L, moon_bind *b, int idx, const table_scan *s, moon_tensor *t) {
   size_t bytes = moon_tensor_bytes(t);
   char *data = moon__lua_newblock(L, bytes > 0 ? bytes : 1);
-  fill(L, b, idx, s, moon_tensor_dtype(t), data);
+  int64_t dense[MOON_MAX_DIMS];
+  moon__dense_strides(s->ndim, s->shape, dense);
+  fill(L, b, idx, s, moon_tensor_dtype(t), data, dense);
   if (moon_tensor_write(b->ctx, t, moon_tensor_dtype(t), data, bytes) != MOON_OK) moon__lua_raise(L, b);
   lua_pop(L, 1);
 }
 
+/* The first look at the table at idx. */
+static void look_at(lua_State *L, const moon_bind *b, int idx, table_scan *s) {
+  luaL_checkstack(L, 2 * MOON_MAX_DIMS + 8, "nested table");
+  measure(L, idx, s);
+  lua_pushvalue(L, idx);
+  if (s->ndim == 0) check_leaf(L, b, s, 0);
+  else check_box(L, b, s, 0);
+  lua_pop(L, 1);
+}
+
 void moon__lua_tensor_from_table(lua_State *L, moon_bind *b, int idx, moon_dtype dtype, const char *who) {
-  table_scan s = {.who = who};
+  table_scan s = {.who = who, .dtype = MOON_DTYPE_COUNT};
   moon_tensor *t;
   idx = moon__lua_absindex(L, idx);
-  luaL_checkstack(L, 2 * MOON_MAX_DIMS + 8, "nested table");
-  measure(L, idx, &s);
-  lua_pushvalue(L, idx);
-  if (s.ndim == 0) check_leaf(L, b, &s, 0);
-  else check_box(L, b, &s, 0);
-  lua_pop(L, 1);
+  look_at(L, b, idx, &s);
   if (dtype == MOON_DTYPE_COUNT) dtype = s.booleans && !s.numbers ? MOON_DTYPE_bool : MOON_DTYPE_f32;
   moon__lua_block(L);
   moon__lua_no_origin(b);
   t = moon__tensor_empty(b->ctx, dtype, s.ndim, s.shape);
   if (!t) moon__lua_raise(L, b);
   moon__lua_own(L, b, -1, MOON_LUA_TENSOR, t);
-  if (moon_tensor_data(t)) fill(L, b, idx, &s, dtype, moon_tensor_data(t));
+  if (moon_tensor_data(t)) fill(L, b, idx, &s, dtype, moon_tensor_data(t), t->strides);
   else fill_through(L, b, idx, &s, t);
   moon__lua_account(L, b, moon_tensor_bytes(t));
+}
+
+static void fail_shape(lua_State *L, const table_scan *s, const moon_tensor *t) {
+  char have[96], want[96];
+  moon_shape from = {.ndim = s->ndim}, to = {.ndim = t->ndim};
+  memcpy(from.dim, s->shape, (size_t)s->ndim * sizeof *s->shape);
+  memcpy(to.dim, t->shape, (size_t)t->ndim * sizeof *t->shape);
+  moon__lua_fail(L, "%s: shapes differ: to %s, from a table of %s", s->who, moon_shape_text(t->runtime, &to, want, sizeof want),
+                 moon_shape_text(t->runtime, &from, have, sizeof have));
+}
+
+void moon__lua_write_table(lua_State *L, moon_bind *b, moon_tensor *t, int idx, const char *who) {
+  table_scan s = {.who = who, .dtype = moon_tensor_dtype(t)};
+  idx = moon__lua_absindex(L, idx);
+  moon__lua_no_origin(b);
+  if (moon__tensor_writable(b->ctx, who, t) != MOON_OK) moon__lua_raise(L, b);
+  look_at(L, b, idx, &s);
+  bool same = s.ndim == t->ndim;
+  for (int i = 0; same && i < s.ndim; i++) same = s.shape[i] == t->shape[i];
+  if (!same) fail_shape(L, &s, t);
+  if (moon_tensor_data(t)) {
+    fill(L, b, idx, &s, s.dtype, moon_tensor_data(t), t->strides);
+    return;
+  }
+  moon__lua_tensor_from_table(L, b, idx, s.dtype, who);
+  if (moon_tensor_copy(b->ctx, t, moon__lua_check(L, b, -1, MOON_LUA_TENSOR, who, "value")) != MOON_OK) moon__lua_raise(L, b);
+  lua_pop(L, 1);
 }
 
 /* ---- tensors to tables ---- */
@@ -201,6 +239,15 @@ static void push_box(lua_State *L, const moon_tensor *t, int axis, const char *a
   }
 }
 
+/* Pushes Lua memory that holds the numbers of a tensor that the host cannot see. */
+static const char *push_numbers(lua_State *L, moon_bind *b, const moon_tensor *t, int64_t *dense) {
+  size_t bytes = moon_tensor_bytes(t);
+  char *data = moon__lua_newblock(L, bytes > 0 ? bytes : 1);
+  if (moon_tensor_read(b->ctx, t, moon_tensor_dtype(t), data, bytes) != MOON_OK) moon__lua_raise(L, b);
+  moon__dense_strides(moon_tensor_ndim(t), t->shape, dense);
+  return data;
+}
+
 void moon__lua_push_table(lua_State *L, moon_bind *b, const moon_tensor *t) {
   int64_t dense[MOON_MAX_DIMS];
   luaL_checkstack(L, MOON_MAX_DIMS + 8, "nested table");
@@ -208,10 +255,47 @@ void moon__lua_push_table(lua_State *L, moon_bind *b, const moon_tensor *t) {
     push_box(L, t, 0, moon_tensor_data(t), t->strides);
     return;
   }
-  size_t bytes = moon_tensor_bytes(t);
-  char *data = moon__lua_newblock(L, bytes > 0 ? bytes : 1);
-  if (moon_tensor_read(b->ctx, t, moon_tensor_dtype(t), data, bytes) != MOON_OK) moon__lua_raise(L, b);
-  moon__dense_strides(moon_tensor_ndim(t), t->shape, dense);
-  push_box(L, t, 0, data, dense);
+  push_box(L, t, 0, push_numbers(L, b, t, dense), dense);
   lua_remove(L, -2);
+}
+
+/* The table on top gets the box of axes [axis, ndim) whose first element is at, and no entries beyond. */
+static void refill_box(lua_State *L, const moon_tensor *t, int axis, const char *at, const int64_t *strides) {
+  int64_t n = moon_tensor_size(t, axis);
+  ptrdiff_t step = 0;
+  if (moon_tensor_count(t) > 0) step = (ptrdiff_t)strides[axis] * (ptrdiff_t)moon_dtype_bytes(moon_tensor_dtype(t));
+  if (n >= INT32_MAX) moon__lua_fail(L, "totable: %s entries are too many for a table", moon__lua_count(n).s);
+  for (int64_t i = 0; i < n; i++) {
+    if (axis + 1 == moon_tensor_ndim(t)) {
+      moon__lua_push_element(L, moon_tensor_dtype(t), at + i * step);
+      lua_rawseti(L, -2, (int)(i + 1));
+      continue;
+    }
+    lua_rawgeti(L, -1, (int)(i + 1));
+    if (lua_type(L, -1) != LUA_TTABLE) {
+      lua_pop(L, 1);
+      lua_newtable(L);
+      lua_pushvalue(L, -1);
+      lua_rawseti(L, -3, (int)(i + 1));
+    }
+    refill_box(L, t, axis + 1, at + i * step, strides);
+    lua_pop(L, 1);
+  }
+  for (size_t more = moon__lua_rawlen(L, -1); (int64_t)more > n; more--) {
+    lua_pushnil(L);
+    lua_rawseti(L, -2, (int)more);
+  }
+}
+
+void moon__lua_fill_table(lua_State *L, moon_bind *b, const moon_tensor *t) {
+  int64_t dense[MOON_MAX_DIMS];
+  luaL_checkstack(L, 2 * MOON_MAX_DIMS + 8, "nested table");
+  if (moon_tensor_data(t)) {
+    refill_box(L, t, 0, moon_tensor_data(t), t->strides);
+    return;
+  }
+  const char *data = push_numbers(L, b, t, dense);
+  lua_pushvalue(L, -2);
+  refill_box(L, t, 0, data, dense);
+  lua_pop(L, 2);
 }

@@ -14,6 +14,11 @@ typedef union moon_lua_element {
 
 /* Pushes a Tensor made of the nested table, number or boolean at idx. dtype MOON_DTYPE_COUNT: bool for booleans, else f32. */
 void moon__lua_tensor_from_table(lua_State *L, moon_bind *b, int idx, moon_dtype dtype, const char *who);
+/* Writes the nested table at idx into t, whose shape it must have; t stays as it was when the table does not fit. Makes nothing where
+** the host sees t, which something on the stack keeps alive. */
+void moon__lua_write_table(lua_State *L, moon_bind *b, moon_tensor *t, int idx, const char *who);
+/* Fills the nested table on top with the tensor's numbers, making the tables that are missing; rank at least 1. */
+void moon__lua_fill_table(lua_State *L, moon_bind *b, const moon_tensor *t);
 /* Pushes the nested table (rank 0: the number) of the tensor, which something on the stack keeps alive. */
 void moon__lua_push_table(lua_State *L, moon_bind *b, const moon_tensor *t);
 void moon__lua_push_element(lua_State *L, moon_dtype dtype, const void *element);

@@ -46,7 +46,7 @@ describe("a long line is cut:", function()
       local program, args = program_of(case), arguments(case)
       local want = core.tostring(program:run(args))
       args.budget_us = 0.001
-      local slices, done, y = 0, false, nil
+      local slices, done, y = 0
       repeat
         done, y = program:run(args)
         slices = slices + 1
