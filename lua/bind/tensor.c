@@ -152,8 +152,8 @@ int moon__lua_totable(lua_State *L) {
   moon_bind *b = moon__lua_bind(L);
   lua_settop(L, 2);
   if (!lua_isnil(L, 2)) moon__lua_want_table(L, b, 2, "totable", "argument 2");
-  const moon_tensor *t = moon__lua_test(L, b, 1, MOON_LUA_TENSOR);
-  if (!t) t = moon__lua_numbers(L, b, 1, "totable");
+  bool made = moon__lua_kind(L, b, 1) != MOON_LUA_TENSOR; /* the numbers of a Variable or Symbol */
+  const moon_tensor *t = made ? moon__lua_numbers(L, b, 1, "totable") : self(L, b, "totable");
   if (lua_isnil(L, 2) || moon_tensor_ndim(t) == 0) {
     moon__lua_push_table(L, b, t);
     return 1;
@@ -272,8 +272,8 @@ static int copy_from(lua_State *L) {
   moon_bind *b = moon__lua_bind(L);
   const moon_tensor *from;
   self(L, b, "copy_from");
-  from = moon__lua_test(L, b, 2, MOON_LUA_TENSOR);
-  if (!from) from = moon__lua_numbers(L, b, 2, "copy_from");
+  bool made = moon__lua_kind(L, b, 2) != MOON_LUA_TENSOR;
+  from = made ? moon__lua_numbers(L, b, 2, "copy_from") : moon__lua_check(L, b, 2, MOON_LUA_TENSOR, "copy_from", "argument 2");
   write_tensor(L, b, self(L, b, "copy_from"), from);
   lua_settop(L, 1);
   return 1;

@@ -2,6 +2,67 @@
 local core = require "moonlet.core"
 local maxinteger, math_type = rawget(math, "maxinteger"), rawget(math, "type") -- Lua 5.3 and later
 
+local function garbage_of(f)
+  for _ = 1, 5 do f() end
+  collectgarbage()
+  collectgarbage()
+  collectgarbage "stop"
+  local calls, before = core.memory().calls, collectgarbage "count"
+  for _ = 1, 100 do f() end
+  local kb, made = collectgarbage "count" - before, core.memory().calls - calls
+  collectgarbage "restart"
+  return kb, made
+end
+
+describe("numbers in and out of a tensor that is there", function()
+  it("make nothing", function()
+    local t, row, from = core.zeros { 2, 3 }, core.zeros { 3 }, core.ones { 2, 3 }
+    local i, flags = core.zeros({ 4 }, "i32"), core.zeros({ 2 }, "bool")
+    local rows, list, into, ints, bools = { { 1, 2, 3 }, { 4, 5, 6 } }, { 7, 8, 9.5 }, { {}, {} }, { 1, 2, 3, 4 }, { true, false }
+    local flat = {}
+    local kb, made = garbage_of(function()
+      t:set(rows)
+      t:totable(into)
+      row:set(list)
+      row:totable(flat)
+      i:set(ints)
+      flags:set(bools)
+      t:copy_from(from)
+      t:fill(3)
+      t:set(4)
+    end)
+    assert.is_true(kb < 0.1, kb .. " KB")
+    assert.equal(0, made)
+    assert.same({ { 1, 2, 3 }, { 4, 5, 6 } }, into)
+    assert.same({ 7, 8, 9.5 }, flat)
+    assert.same({ { 4, 4, 4 }, { 4, 4, 4 } }, t:totable())
+    assert.same({ 1, 2, 3, 4 }, i:totable())
+  end)
+
+  it("go through views", function()
+    local t = core.zeros { 3, 2 }
+    core.transpose(t):set { { 1, 2, 3 }, { 4, 5, 6 } }
+    assert.same({ { 1, 4 }, { 2, 5 }, { 3, 6 } }, t:totable())
+    assert.same({ { 1, 2, 3 }, { 4, 5, 6 } }, core.transpose(t):totable({ 0, { 9, 9, 9, 9 }, 7, 8 }))
+    t:slice(1, 2, 2):fill(0)
+    assert.same({ { 1, 4 }, { 0, 0 }, { 3, 6 } }, t:totable())
+  end)
+
+  it("leave everything as it was when they do not fit", function()
+    local t = core.ones({ 2, 2 }, "i32")
+    for text, bad in pairs {
+      ["set: shapes differ: to %(2, 2%), from a table of %(2, 3%)"] = { { 1, 2, 3 }, { 1, 2, 3 } },
+      ["from a table of %(2%)"] = { 1, 2 }, ["ragged table"] = { { 1, 2 }, { 1 } }, ["1.5 does not fit i32"] = { { 1, 2 }, { 3, 1.5 } },
+      ["a number or boolean is expected at %[2%]%[2%], got 'x'"] = { { 5, 6 }, { 7, "x" } },
+    } do
+      assert.error_matches(function() t:set(bad) end, text)
+    end
+    assert.same({ { 1, 1 }, { 1, 1 } }, t:totable())
+    assert.error_matches(function() t:totable(3) end, "totable: argument 2 must be a table, got 3")
+    assert.equal(1, core.ones({}):totable {})
+  end)
+end)
+
 describe("tensor from Lua", function()
   it("takes nested tables, numbers and booleans", function()
     local t = core.tensor { { 1, 2, 3 }, { 4, 5, 6 } }
