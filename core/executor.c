@@ -386,8 +386,8 @@ static moon_status check_late(moon_context *ctx, moon_run *run) {
   return s;
 }
 
-/* Jobs of the current phase until it, or the time, is over. */
-static moon_status run_jobs(moon_context *ctx, moon_run *run, const moon_launch *l, double deadline) {
+/* Jobs of the current phase until it, or the time, is over: *pause. */
+static moon_status run_jobs(moon_context *ctx, moon_run *run, const moon_launch *l, double deadline, bool *pause) {
   const moon_program *p = run->program;
   const moon_backend *backend = p->device->backend;
   int64_t njobs = l->choice.phase[run->phase].njobs;
@@ -399,11 +399,15 @@ static moon_status run_jobs(moon_context *ctx, moon_run *run, const moon_launch 
     if (s != MOON_OK) return s;
     run->job = end;
   }
+  double now = run->job < njobs && deadline > 0 ? moon__now_us(run->runtime) : 0;
   while (run->job < njobs) {
     moon_status s = backend->run(ctx, p->device, kernel, call, run->job, run->job + 1, false);
     if (s != MOON_OK) return s;
     run->job++;
-    if (moon__now_us(run->runtime) >= deadline) break;
+    double before = now;
+    now = moon__now_us(run->runtime);
+    *pause = 2 * now - before > deadline; /* another job as long would not be over in time */
+    if (*pause) break;
   }
   if (run->job < njobs) return MOON_OK;
   run->job = 0;
@@ -416,14 +420,15 @@ moon_status moon__run_advance(moon_context *ctx, moon_run *run, double deadline,
   *done = false;
   while (run->launch < p->nlaunches) {
     const moon_launch *l = &p->launches[run->launch];
-    bool complete = false;
+    bool complete = false, pause = false;
     moon_status s = MOON_OK;
     moon_profile_mark began = {0};
     if (ctx->profiling) began = moon__profile_mark(ctx);
     if (l->child[0]) {
       s = moon__control_advance(ctx, run, l, deadline, &complete);
+      pause = !complete;
     } else {
-      if (run->phase < l->choice.nphases) s = run_jobs(ctx, run, l, deadline);
+      if (run->phase < l->choice.nphases) s = run_jobs(ctx, run, l, deadline, &pause);
       complete = run->phase >= l->choice.nphases;
       if (s == MOON_OK && complete) s = check_fault(ctx, run, l);
     }
@@ -435,7 +440,7 @@ moon_status moon__run_advance(moon_context *ctx, moon_run *run, double deadline,
       run->launch++;
       if (run->launch == p->nprologue) run->prologue_done = true;
     }
-    if (deadline > 0 && run->launch < p->nlaunches && moon__now_us(run->runtime) >= deadline) return MOON_OK;
+    if (run->launch < p->nlaunches && (pause || (deadline > 0 && moon__now_us(run->runtime) >= deadline))) return MOON_OK;
   }
   moon_status s = check_late(ctx, run);
   run->prologue_done = s == MOON_OK;

@@ -5,7 +5,7 @@ local core = require("moonlet.core")
 local timing = require("spec.bench.timing")
 local report = require("spec.bench.report")
 
-local GROUPS = { "fixed", "compile", "kernels", "workloads" }
+local GROUPS = { "fixed", "compile", "kernels", "embed", "workloads" }
 
 -- Words of ONLY: groups, or what names of rows begin with.
 local words = {}

@@ -52,7 +52,8 @@ describe("numbers in and out of a tensor that is there", function()
     local t = core.ones({ 2, 2 }, "i32")
     for text, bad in pairs {
       ["set: shapes differ: to %(2, 2%), from a table of %(2, 3%)"] = { { 1, 2, 3 }, { 1, 2, 3 } },
-      ["from a table of %(2%)"] = { 1, 2 }, ["ragged table"] = { { 1, 2 }, { 1 } }, ["1.5 does not fit i32"] = { { 1, 2 }, { 3, 1.5 } },
+      ["from a table of %(2%)"] = { 1, 2 }, ["ragged table"] = { { 1, 2 }, { 1 } },
+      ["1.5 does not fit i32"] = { { 1, 2 }, { 3, 1.5 } },
       ["a number or boolean is expected at %[2%]%[2%], got 'x'"] = { { 5, 6 }, { 7, "x" } },
     } do
       assert.error_matches(function() t:set(bad) end, text)
