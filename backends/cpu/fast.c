@@ -30,6 +30,8 @@ static const candidate candidates[] = {
     {MOON_OP_max_pool_grad, moon__cpu_pool_fits, moon__cpu_max_pool_grad_plan, false},
     {MOON_OP_avg_pool, moon__cpu_pool_fits, moon__cpu_avg_pool_plan, false},
     {MOON_OP_avg_pool_grad, moon__cpu_pool_fits, moon__cpu_avg_pool_grad_plan, false},
+    {MOON_OP_batch_moments, moon__cpu_batch_fits, moon__cpu_batch_plan, false},
+    {MOON_OP_batch_sums, moon__cpu_batch_fits, moon__cpu_batch_plan, false},
     {MOON_OP_softmax, moon__cpu_rows_fits, moon__cpu_rows_plan, false},
     {MOON_OP_log_softmax, moon__cpu_rows_fits, moon__cpu_rows_plan, false},
     {MOON_OP_layer_norm, moon__cpu_rows_fits, moon__cpu_rows_plan, false},
@@ -122,6 +124,8 @@ moon_status moon__cpu_select_product(moon_context *ctx, moon_device *device, con
 bool moon__cpu_fast_has(moon_device *device, const moon_node *node) {
   (void)device;
   switch (node->op->id) {
+    case MOON_OP_batch_moments:
+    case MOON_OP_batch_sums: return moon__cpu_batch_has(node);
     case MOON_OP_winograd_filter: return moon__cpu_winograd_filter_has(node);
     case MOON_OP_winograd_conv:
     case MOON_OP_winograd_input_grad: return moon__cpu_winograd_conv_has(node);

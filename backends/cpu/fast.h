@@ -48,6 +48,9 @@ moon_status moon__cpu_winograd_conv_plan(const moon_fast *f, moon_choice *c);
 bool moon__cpu_winograd_grad_has(const moon_node *node);
 bool moon__cpu_winograd_grad_fits(const moon_fast *f);
 moon_status moon__cpu_winograd_grad_plan(const moon_fast *f, moon_choice *c);
+bool moon__cpu_batch_has(const moon_node *node); /* batch_moments and batch_sums */
+bool moon__cpu_batch_fits(const moon_fast *f);
+moon_status moon__cpu_batch_plan(const moon_fast *f, moon_choice *c);
 bool moon__cpu_pool_fits(const moon_fast *f); /* all four of them */
 moon_status moon__cpu_max_pool_plan(const moon_fast *f, moon_choice *c);
 moon_status moon__cpu_max_pool_grad_plan(const moon_fast *f, moon_choice *c);

@@ -90,7 +90,7 @@ typedef struct moon_while_attrs { int64_t ncarry; } moon_while_attrs;
 typedef struct moon_alpha_attrs { double alpha; } moon_alpha_attrs;             /* leaky_relu 0.3, elu 1.0 */
 typedef struct moon_gelu_attrs { bool approximate; } moon_gelu_attrs;           /* gelu, default exact (erf) */
 typedef struct moon_norm_attrs { moon_ints axes; double epsilon; } moon_norm_attrs; /* layer_norm, rms_norm: default axes { -1 } */
-typedef struct moon_batch_norm_attrs { int64_t axis; double epsilon; } moon_batch_norm_attrs; /* default -1, 1e-3 */
+typedef struct moon_batch_norm_attrs { int64_t axis; double epsilon; } moon_batch_norm_attrs; /* batch_norm_*, batch_*; -1, 1e-3 */
 typedef struct moon_attention_attrs { double scale; bool causal; } moon_attention_attrs; /* scale 0: 1/sqrt(d) */
 typedef struct moon_clip_attrs { double lo, hi; } moon_clip_attrs;
 /* lstm_cell (x [b, d], h [b, u], c [b, u], kernel [d, 4u], recurrent [u, 4u], bias [4u]) -> h, c; gates in Keras's order i f g o.

@@ -1,7 +1,7 @@
 /*
-** norm.c: normalisations. Statistics are means over the named axes, the variance is the biased one, and epsilon stands under the
-** root, so gradients are finite everywhere. Running averages are not kept here: a layer assigns them.
-** Letters: x [..] with axes of sizes a..; gamma and beta [a..]; batch norm: x [.., c, ..], everything else [c].
+** norm.c: normalisations of each sample over its own axes: layer_norm, rms_norm; over the batch: batch_norm.c. Statistics are means
+** over the named axes, the variance is the biased one, and epsilon stands under the root, so gradients are finite everywhere.
+** Letters: x [..] with axes of sizes a..; gamma and beta [a..].
 */
 #include "base/error.h"
 #include "base/shape.h"
@@ -76,52 +76,6 @@ static moon_status build_rms(moon_context *ctx, const moon_body *b) {
   return scaled(ctx, b, b->in[0], n, axes);
 }
 
-/* ---- Batch normalisation ---- */
-
-static moon_status infer_batch(moon_context *ctx, moon_infer *f) {
-  static const char *const names[] = {"x", "gamma", "beta", "mean", "variance"};
-  moon_batch_norm_attrs *a = f->attrs;
-  const moon_shape *x = moon__rule_shape(f, 0);
-  moon_status s = check_epsilon(ctx, f->op->name, a->epsilon);
-  if (s == MOON_OK) s = moon__rule_axis(ctx, f->op->name, &a->axis, x);
-  for (int i = 1; i < f->ninputs && s == MOON_OK; i++)
-    s = moon__rule_vector(ctx, f->op->name, names[i], &f->in[i].shape, x->dim[a->axis]);
-  f->out[0] = f->in[0];
-  for (int i = 1; i < f->noutputs && s == MOON_OK; i++) f->out[i] = (moon_type){f->in[0].dtype, moon__shape(1, &x->dim[a->axis])};
-  return s;
-}
-
-static moon_status build_batch_train(moon_context *ctx, const moon_body *b) {
-  const moon_batch_norm_attrs *a = b->attrs;
-  moon_value *x = b->in[0];
-  moon_shape channels = {.ndim = 1, .dim = {moon__shape_of(x)->dim[a->axis]}};
-  int axis = (int)a->axis, others[MOON_MAX_DIMS], n = 0;
-  for (int i = 0; i < moon__shape_of(x)->ndim; i++) {
-    if (i != axis) others[n++] = i;
-  }
-  /* x [c]: one example, which is its own mean. */
-  moon_value *mean = n ? moon__reduce(ctx, MOON_OP_mean, x, n, others, true) : x;
-  moon_value *d = moon__sub(ctx, x, mean);
-  moon_value *variance = n ? mean_square(ctx, d, n, others) : moon__mul(ctx, d, d);
-  moon_value *scale =
-      moon__mul(ctx, moon__unary(ctx, MOON_OP_rsqrt, moved_by(ctx, variance, a->epsilon)), spread(ctx, b->in[1], x, 1, &axis));
-  b->out[0] = moon__add(ctx, moon__mul(ctx, d, scale), spread(ctx, b->in[2], x, 1, &axis));
-  b->out[1] = moon__reshape(ctx, mean, &channels);
-  b->out[2] = moon__reshape(ctx, variance, &channels);
-  return moon__rule_built(ctx, b);
-}
-
-/* Scale and shift depend on weights alone, so a program computes them once. */
-static moon_status build_batch_infer(moon_context *ctx, const moon_body *b) {
-  const moon_batch_norm_attrs *a = b->attrs;
-  moon_value *x = b->in[0], *gamma = b->in[1], *beta = b->in[2], *mean = b->in[3], *variance = b->in[4];
-  int axis = (int)a->axis;
-  moon_value *scale = moon__mul(ctx, gamma, moon__unary(ctx, MOON_OP_rsqrt, moved_by(ctx, variance, a->epsilon)));
-  moon_value *shift = moon__sub(ctx, beta, moon__mul(ctx, mean, scale));
-  b->out[0] = moon__add(ctx, moon__mul(ctx, x, spread(ctx, scale, x, 1, &axis)), spread(ctx, shift, x, 1, &axis));
-  return moon__rule_built(ctx, b);
-}
-
 static const moon_attr layer_rows[] = {
     MOON_ATTR(moon_norm_attrs, axes, AXES, .number = 0),
     MOON_ATTR(moon_norm_attrs, epsilon, F64, .number = 1e-3),
@@ -130,11 +84,6 @@ static const moon_attr rms_rows[] = {
     MOON_ATTR(moon_norm_attrs, axes, AXES, .number = 0),
     MOON_ATTR(moon_norm_attrs, epsilon, F64, .number = 1e-6),
 };
-static const moon_attr batch_rows[] = {
-    MOON_ATTR(moon_batch_norm_attrs, axis, AXIS, .number = -1),
-    MOON_ATTR(moon_batch_norm_attrs, epsilon, F64, .number = 1e-3),
-};
-
 MOON_OP(layer_norm) = {
     MOON_OP_HEAD(layer_norm),
     .kind = MOON_COMPOSITE,
@@ -163,33 +112,4 @@ MOON_OP(rms_norm) = {
     .build = build_rms,
     .doc = "x / sqrt(mean(x x) + epsilon) over axes (default the last), times gamma: x [..], gamma [axes..] (may be left out) "
            "-> [..].",
-};
-
-MOON_OP(batch_norm_train) = {
-    MOON_OP_HEAD(batch_norm_train),
-    .kind = MOON_COMPOSITE,
-    .inputs = MOON_INPUTS_FLOAT,
-    .min_inputs = 3,
-    .max_inputs = 3,
-    .noutputs = 3,
-    .input_names = "x, gamma, beta",
-    MOON_OP_ATTRS(moon_batch_norm_attrs, batch_rows),
-    .infer = infer_batch,
-    .build = build_batch_train,
-    .doc = "x normalised over all axes but one by its own statistics: x [.., c, ..], gamma and beta [c] -> y [.., c, ..], "
-           "mean [c], biased variance [c].",
-};
-
-MOON_OP(batch_norm_infer) = {
-    MOON_OP_HEAD(batch_norm_infer),
-    .kind = MOON_COMPOSITE,
-    .inputs = MOON_INPUTS_FLOAT,
-    .min_inputs = 5,
-    .max_inputs = 5,
-    .noutputs = 1,
-    .input_names = "x, gamma, beta, mean, variance",
-    MOON_OP_ATTRS(moon_batch_norm_attrs, batch_rows),
-    .infer = infer_batch,
-    .build = build_batch_infer,
-    .doc = "x normalised by given statistics: x [.., c, ..], gamma, beta, mean and variance [c] -> [.., c, ..].",
 };

@@ -23,15 +23,22 @@ static moon_status inline_call(moon_pass_env *env, const moon_node *n, moon_valu
   return moon__graph_inline(env->ctx, n->graphs[0], in, out);
 }
 
-/* mean (x) = sum (x / n): the scale goes first, where it fuses with what makes x. */
-static moon_status lower_mean(moon_pass_env *env, const moon_node *n, moon_value *const *in, moon_value **out) {
+/* A mean of how many floats? 0: none that is lowered. */
+static double mean_count(const moon_node *n) {
   int64_t count = 1, result = 1;
-  const moon_type *x = &in[0]->type;
-  if (!moon__dtype_is_float(x->dtype) || !moon__shape_count_known(&x->shape, &count) ||
+  const moon_type *x = &n->inputs[0]->type;
+  if (n->op->id != MOON_OP_mean || !moon__dtype_is_float(x->dtype) || !moon__shape_count_known(&x->shape, &count) ||
       !moon__shape_count_known(&n->outputs[0].type.shape, &result) || count == 0 || result == 0)
-    return MOON_OK;
+    return 0;
+  return (double)count / (double)result;
+}
+
+/* mean (x) = sum (x) / n */
+static moon_status lower_mean(moon_pass_env *env, const moon_node *n, moon_value *const *in, moon_value **out) {
+  double count = mean_count(n);
+  if (count == 0) return MOON_OK;
   moon_value *sum = moon__apply(env->ctx, MOON_OP_sum, n->attrs, 1, in);
-  out[0] = moon__scale(env->ctx, sum, (double)result / (double)count);
+  out[0] = moon__scale(env->ctx, sum, 1 / count);
   return out[0] ? MOON_OK : env->ctx->status;
 }
 
@@ -49,7 +56,7 @@ static moon_status visit(moon_rewriter *r, const moon_node *n, moon_value *const
 static bool is_low(const moon_pass_env *env, const moon_graph *g) {
   for (int i = 0; i < g->nnodes; i++) {
     const moon_node *n = g->nodes[i];
-    if (n->op->id == MOON_OP_call) return false;
+    if (n->op->id == MOON_OP_call || mean_count(n) > 0) return false;
     if (n->op->kind == MOON_COMPOSITE && !(env->fast_kernels && env->device->backend->has_kernel(env->device, n))) return false;
   }
   return true;

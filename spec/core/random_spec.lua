@@ -1,29 +1,7 @@
 -- Random numbers: the same for any number of threads, in slices, eagerly and compiled; other ones for other steps, seeds and nodes.
 local core = require "moonlet.core"
 local graphs = require "spec.graph.graphs"
-
-local build = os.getenv "MOONLET_BUILD" or "build"
-
-local function interpreter()
-  if os.getenv "MOONLET_SANITIZER" then return build .. "/moonlet" end
-  local i = -1
-  while arg and arg[i - 1] do i = i - 1 end
-  return arg and arg[i] or "lua"
-end
-
---- What a script prints in a process of its own.
-local function output_of(script, environment)
-  local path = os.tmpname()
-  local f = assert(io.open(path, "w"))
-  f:write(string.format("package.cpath = %q .. package.cpath\n", build .. "/?.so;"), "package.path = './?.lua;' .. package.path\n")
-  f:write(script)
-  f:close()
-  local pipe = assert(io.popen(environment .. " " .. interpreter() .. " " .. path .. " 2>&1"))
-  local said = pipe:read "*a"
-  pipe:close()
-  os.remove(path)
-  return said
-end
+local output_of = require("spec.support.process").output_of
 
 local script = [[
 local core = require "moonlet.core"

@@ -2,13 +2,10 @@
 -- sums against plain kernels in f64, Winograd's algorithm against direct sums, over odd sizes, paddings and channels. The sweep of
 -- forward_spec has the small cases of every op; here are the ones that fast kernels need to be chosen at all.
 local core = require("moonlet.core")
-
-local build = os.getenv("MOONLET_BUILD") or "build"
-local sanitized = os.getenv("MOONLET_SANITIZER") ~= nil
+local process = require("spec.support.process")
 
 -- x, w, attributes; against: passes that the reference does without ("all": plain kernels in f64).
 local script = [[
-package.path = "./?.lua;./lua/?.lua;./lua/?/init.lua;" .. package.path
 local core = require("moonlet.core")
 local graphs = require("spec.graph.graphs")
 core.seed(11)
@@ -66,20 +63,6 @@ for _, case in ipairs {
 print(sum)
 ]]
 
-local function output_of(text, environment)
-  local path, i = os.tmpname(), -1
-  local file = assert(io.open(path, "w"))
-  file:write(string.format("package.cpath = %q .. package.cpath\n", build .. "/?.so;"), script, text)
-  file:close()
-  while arg and arg[i - 1] do i = i - 1 end
-  local program = sanitized and build .. "/moonlet" or arg and arg[i] or "lua"
-  local pipe = assert(io.popen(environment .. " " .. program .. " " .. path .. " 2>&1"))
-  local said = pipe:read("*a")
-  pipe:close()
-  os.remove(path)
-  return said
-end
-
 local function compiled(off)
   local x = core.placeholder("x", "f32", { 2, 16, 16, 32 })
   core.trace_begin()
@@ -94,13 +77,9 @@ end
 
 describe("convolution", function()
   for name, text in pairs { direct = direct, winograd = winograd } do
-    for _, isa in ipairs { "baseline", "avx2", "avx512" } do
-      it(name .. " agrees with the reference and does not depend on threads: " .. isa, function()
-        local one = output_of(text, "MOONLET_ISA=" .. isa .. " MOONLET_THREADS=1")
-        assert.matches("^%d+\n$", one)
-        assert.equal(one, output_of(text, "MOONLET_ISA=" .. isa .. " MOONLET_THREADS=2"))
-      end)
-    end
+    it(name .. " agrees with the reference and does not depend on threads, on every instruction set", function()
+      process.on_all_machines(script .. text, function(where, ok, said) assert(ok, where .. ": " .. said) end)
+    end)
   end
 
   it("goes by Winograd's algorithm where that pays, unless the pass is off", function()

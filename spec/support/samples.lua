@@ -437,6 +437,8 @@ cases.batch_norm_train = {
   { any { 6, 3 }, any { 3 }, any { 3 } }, { any { 2, 3, 4 }, any { 3 }, any { 3 }, attrs = { axis = 2, epsilon = 1e-2 } },
   { any { 3, 4, 4, 2 }, any { 2 }, any { 2 } },
 }
+cases.batch_moments = { constant = "a part of batch_norm_train; see batch_norm_spec" }
+cases.batch_sums = { constant = "a part of the gradient of batch_norm_train; see batch_norm_spec" }
 cases.batch_norm_infer = {
   { any { 6, 3 }, any { 3 }, any { 3 }, any { 3 }, positive { 3 } },
   { any { 2, 3, 4 }, any { 3 }, any { 3 }, any { 3 }, positive { 3 }, attrs = { axis = 2 } },
@@ -611,7 +613,7 @@ cases.assign = { constant = "effects: see control_spec and core" }
 -- Ops that hold state or are made by plans alone; the specs named here must reach them.
 samples.elsewhere = { variable = "control_spec", assign = "control_spec", copy = "forward_spec", size = "forward_spec",
   winograd_filter = "convolution_spec", winograd_conv = "convolution_spec", winograd_input_grad = "convolution_spec",
-  winograd_filter_grad = "convolution_spec" }
+  winograd_filter_grad = "convolution_spec", batch_moments = "batch_norm_spec", batch_sums = "batch_norm_spec" }
 
 --- The samples of an op; raises when there are none.
 function samples.of(op)
