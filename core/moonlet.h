@@ -242,6 +242,8 @@ MOON_API uint64_t moon_variable_version(const moon_variable *v); /* grows with e
 /* A copy of the current numbers; caller owns it. */
 MOON_API moon_tensor *moon_variable_read(moon_context *ctx, moon_variable *v);
 MOON_API moon_status moon_variable_write(moon_context *ctx, moon_variable *v, const moon_tensor *t);
+/* Writes n variables at once: all of them, or after a failure none. Runs that have begun go on with the old numbers. */
+MOON_API moon_status moon_variables_write(moon_context *ctx, int n, moon_variable *const *v, moon_tensor *const *t);
 
 /* ---- Values: building a graph ---- */
 MOON_API moon_value *moon_input(moon_context *ctx, const char *name, moon_dtype dtype, int ndim, const moon_dim *shape);
@@ -384,6 +386,8 @@ MOON_API moon_tensor *moon_csv_load(moon_context *ctx, const char *path);
 /* ---- Saved models ---- */
 typedef struct moon_model moon_model; /* what model:save wrote: graphs, variables, texts */
 MOON_API moon_model *moon_model_load(moon_context *ctx, const char *path);
+/* The same of the bytes of such a file (from a save game, or what model:serialize() gave). */
+MOON_API moon_model *moon_model_decode(moon_context *ctx, const void *data, size_t bytes);
 MOON_API void moon_model_release(moon_model *m);
 /* "predict" always; "train" when it was saved with its training graph. Borrowed; NULL: none. */
 MOON_API moon_graph *moon_model_graph(const moon_model *m, const char *name);
@@ -393,6 +397,8 @@ MOON_API const char *moon_model_text(const moon_model *m, const char *name); /* 
 /* Steps that were trained before the file was saved; give it (plus your own) to moon_program_run. */
 MOON_API uint64_t moon_model_step(const moon_model *m);
 MOON_API moon_status moon_model_save(moon_context *ctx, moon_model *m, const char *path, uint64_t step);
+/* The bytes that moon_model_save would write; free with moon_text_release. */
+MOON_API char *moon_model_encode(moon_context *ctx, const moon_model *m, uint64_t step, size_t *bytes);
 
 #ifdef __cplusplus
 }

@@ -142,16 +142,18 @@ static void drop_copies(moon_model *m) {
   }
 }
 
-moon_model *moon_model_load(moon_context *ctx, const char *path) {
-  moon_model *m = moon__alloc(ctx->runtime, sizeof *m);
+/* Takes over file, which may be NULL after a failure. */
+static moon_model *make(moon_context *ctx, moon_file *file, const char *path) {
+  moon_model *m = file ? moon__alloc(ctx->runtime, sizeof *m) : NULL;
   loader l = {ctx, m};
   moon_status status;
   if (!m) {
-    moon__fail_memory(ctx);
+    if (file) moon__fail_memory(ctx);
+    moon_file_release(file);
     return NULL;
   }
   m->runtime = moon_runtime_retain(ctx->runtime);
-  m->file = moon_file_load(ctx, path);
+  m->file = file;
   status = m->file ? check_version(ctx, m->file, path) : moon_error_status(ctx);
   if (status == MOON_OK) status = read_step(ctx, m->file, path, &m->step);
   if (status == MOON_OK) {
@@ -164,6 +166,11 @@ moon_model *moon_model_load(moon_context *ctx, const char *path) {
   }
   moon_model_release(m);
   return NULL;
+}
+
+moon_model *moon_model_load(moon_context *ctx, const char *path) { return make(ctx, moon_file_load(ctx, path), path); }
+moon_model *moon_model_decode(moon_context *ctx, const void *data, size_t bytes) {
+  return make(ctx, moon_file_decode(ctx, data, bytes), "model");
 }
 
 /* ---- looking ---- */
@@ -227,4 +234,11 @@ moon_status moon_model_save(moon_context *ctx, moon_model *m, const char *path, 
   if (status == MOON_OK) m->step = step;
   moon_file_release(f);
   return status;
+}
+
+char *moon_model_encode(moon_context *ctx, const moon_model *m, uint64_t step, size_t *bytes) {
+  moon_file *f = moon_file_new(ctx);
+  char *data = f && put_all(ctx, m, step, f) == MOON_OK ? moon_file_encode(ctx, f, bytes) : NULL;
+  moon_file_release(f);
+  return data;
 }

@@ -77,6 +77,25 @@ moon_tensor *moon_variable_read(moon_context *ctx, moon_variable *v) { return co
 
 bool moon__variable_is_shared(const moon_variable *v) { return v->tensor->refs > 1 || v->tensor->storage->refs > 1; }
 
+moon_status moon_variables_write(moon_context *ctx, int n, moon_variable *const *v, moon_tensor *const *t) {
+  moon_tensor **fresh = moon__alloc_array(ctx->runtime, (size_t)(n > 0 ? n : 0), sizeof *fresh);
+  moon_status status = fresh ? MOON_OK : moon__fail_memory(ctx);
+  for (int i = 0; status == MOON_OK && i < n; i++) {
+    if (!v[i] || !t[i]) status = moon__fail(ctx, MOON_EARGUMENT, "variables: entry %d is missing", i + ctx->index_base);
+    else fresh[i] = moon__tensor_empty(ctx, v[i]->type.dtype, v[i]->tensor->ndim, v[i]->tensor->shape);
+    if (status == MOON_OK) status = fresh[i] ? moon_tensor_copy(ctx, fresh[i], t[i]) : ctx->status;
+  }
+  for (int i = 0; status == MOON_OK && i < n; i++) {
+    moon_tensor *old = v[i]->tensor;
+    v[i]->tensor = fresh[i];
+    fresh[i] = old;
+    atomic_fetch_add(&v[i]->version, 1);
+  }
+  for (int i = 0; fresh && i < n; i++) moon_tensor_release(fresh[i]);
+  moon__free(ctx->runtime, fresh);
+  return status;
+}
+
 moon_status moon_variable_write(moon_context *ctx, moon_variable *v, const moon_tensor *t) {
   moon_status status;
   if (!t) return moon__fail(ctx, MOON_EARGUMENT, "variable '%s': a tensor is expected, got none", v->name);

@@ -84,6 +84,30 @@ static int write(lua_State *L) {
   return write_given(L, b, "write");
 }
 
+/* core.write_variables({ v1, .. }, { t1, .. }): all or none. */
+static int write_variables(lua_State *L) {
+  moon_bind *b = moon__lua_bind(L);
+  lua_settop(L, 2);
+  moon__lua_want_table(L, b, 1, "write_variables", "argument 1");
+  moon__lua_want_table(L, b, 2, "write_variables", "argument 2");
+  int n = (int)moon__lua_rawlen(L, 1);
+  if (n > MOON_LUA_LIST_MAX || moon__lua_rawlen(L, 2) != (size_t)n)
+    return moon__lua_fail(L, "write_variables: %d variables, %d tensors", n, (int)moon__lua_rawlen(L, 2));
+  void **list = moon__lua_newblock(L, 2 * (size_t)(n > 0 ? n : 1) * sizeof *list);
+  moon_variable **v = (moon_variable **)list;
+  moon_tensor **t = (moon_tensor **)(list + n);
+  for (int i = 0; i < n; i++) {
+    lua_rawgeti(L, 1, i + 1);
+    lua_rawgeti(L, 2, i + 1);
+    v[i] = moon__lua_check(L, b, -2, MOON_LUA_VARIABLE, "write_variables", "an entry of argument 1");
+    t[i] = moon__lua_check(L, b, -1, MOON_LUA_TENSOR, "write_variables", "an entry of argument 2");
+    lua_pop(L, 2);
+  }
+  moon__lua_no_origin(b);
+  if (moon_variables_write(b->ctx, n, v, t) != MOON_OK) return moon__lua_raise(L, b);
+  return 0;
+}
+
 /* Builds the effect v = x, x at idx; leaves its Symbol on top, which the trace keeps too. */
 static int assign_symbol(lua_State *L, moon_bind *b, int idx, bool in_training) {
   moon_operand x;
@@ -232,7 +256,8 @@ static int to_text(lua_State *L) {
   return 1;
 }
 
-const luaL_Reg moon__lua_variable_functions[] = {{"variable", make_variable}, {NULL, NULL}};
+const luaL_Reg moon__lua_variable_functions[] = {
+    {"variable", make_variable}, {"write_variables", write_variables}, {NULL, NULL}};
 static const luaL_Reg methods[] = {{"assign", assign}, {"assign_add", assign_add}, {"assign_sub", assign_sub},
                                    {"read", read},     {"write", write},           {"rename", set_name},
                                    {NULL, NULL}};

@@ -436,6 +436,17 @@ function ml.load(path, opts)
   return require("moonlet.serialize").load(path, opts)
 end
 
+--- Makes a model of the string that `model:serialize()` gave, or of the bytes of a file that `model:save` wrote. All that `ml.load`
+-- says holds.
+-- @usage save_game.brain = model:serialize()
+-- local model = ml.deserialize(save_game.brain)
+-- @tparam string bytes
+-- @tparam[opt] table opts as in `ml.load`
+-- @treturn Model
+function ml.deserialize(bytes, opts)
+  return require("moonlet.serialize").deserialize(bytes, opts)
+end
+
 return setmetatable(ml, {
   __index = function(t, name)
     local value

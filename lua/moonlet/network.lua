@@ -364,10 +364,32 @@ function Network:save_weights(path)
   return require("moonlet.serialize").save_weights(self, path)
 end
 
---- Reads weights from a file of `save` or `save_weights`. All names and shapes are checked before anything changes.
--- @tparam string path
-function Network:load_weights(path)
-  return require("moonlet.serialize").load_weights(self, path)
+--- The bytes that `save` would write, as a string for a save game or another thread; `ml.deserialize` makes a model of it.
+-- @tparam[opt] table opts as in `save`
+-- @treturn string
+function Network:serialize(opts)
+  return require("moonlet.serialize").serialize(self, opts)
+end
+
+--- Reads weights from a file of `save` or `save_weights`, or from a string of `serialize`. All names and shapes are checked before
+-- anything changes; then all weights change at once. A run that has begun ends with the old ones; a step of training that has begun
+-- in slices or in the background is given up.
+-- @usage model:load_weights "weights.moon"
+-- model:load_weights(channel:demand()) -- what another thread's model:serialize() gave
+-- @tparam string source a path, or the bytes
+function Network:load_weights(source)
+  return require("moonlet.serialize").load_weights(self, source)
+end
+
+--- Becomes another model, keeping the weights whose names and shapes are the same, with the optimizer's state for them and the
+-- step: for code that was changed while the program runs. It stays compiled as it was, unless the other one is compiled. A step of
+-- training that has begun is given up. The other model must not be used afterwards.
+-- @usage model:replace(build_model())
+-- @tparam Network other if it was never called, it is built for the inputs of this one
+-- @treturn table names of the weights that were kept
+-- @treturn table names of those that begin anew
+function Network:replace(other)
+  return require("moonlet.serialize").replace(self, other)
 end
 
 --- Prints a table of the layers, their output shapes and numbers of weights.

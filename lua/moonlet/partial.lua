@@ -18,13 +18,24 @@ local function finish(self, pending)
   return pending.made:read({})
 end
 
+-- A step that came to nothing does not count, also not for a schedule of the learning rate.
+local function forget(self, pending)
+  self.net.pending = nil
+  pending.optimizer.steps = pending.steps
+end
+
+local function pending_step(self, made)
+  local optimizer = self.net.compiled.optimizer
+  return { made = made, number = self.net.step + 1, optimizer = optimizer, steps = optimizer.steps }
+end
+
 --- Gives up the step that has begun, if there is one.
 -- @tparam Network self
 -- @tparam[opt] string reason what `result` of its ticket says
 function partial.cancel(self, reason)
   local pending = self.net.pending
   if not pending then return end
-  self.net.pending = nil
+  forget(self, pending)
   if pending.ticket then
     pending.ticket.failure = "the step was given up: " .. (reason or "it was cancelled")
     pending.running:cancel()
@@ -39,7 +50,7 @@ local function slice(self, pending, budget_us)
   pending.arguments.budget_us = budget_us
   local ok, done = pcall(pending.program.run, pending.program, pending.arguments)
   if not ok then
-    self.net.pending = nil
+    forget(self, pending)
     error(done, 0)
   end
   if not done then return false end
@@ -61,7 +72,7 @@ end
 -- @treturn boolean is it done?
 -- @treturn table loss and metrics, when it is
 function partial.begin(self, made, batch, budget_us)
-  local pending = { made = made, number = self.net.step + 1 }
+  local pending = pending_step(self, made)
   pending.program, pending.arguments = made:bind(batch, pending.number)
   self.net.pending = pending
   return slice(self, pending, budget_us)
@@ -80,7 +91,7 @@ local function settle(self)
   if ok then
     self.logs = finish(self.model, self.pending)
   else
-    self.model.net.pending = nil
+    forget(self.model, self.pending)
     self.failure = message
   end
 end
@@ -111,7 +122,7 @@ end
 --- Begins a step in the background.
 -- @treturn StepTicket
 function partial.start(self, made, batch)
-  local pending = { made = made, number = self.net.step + 1 }
+  local pending = pending_step(self, made)
   local program, arguments = made:bind(batch, pending.number)
   arguments.budget_us = nil
   pending.running = program:start(arguments)

@@ -6,6 +6,7 @@
 local Layer = require "moonlet.nn.layer"
 local Network = require "moonlet.network"
 local core = require "moonlet.core"
+local partial = require "moonlet.partial"
 local plain = require "moonlet.plain"
 local random = require "moonlet.random"
 local recipe = require "moonlet.recipe"
@@ -113,10 +114,9 @@ local function check_path(model, method, path)
   end
 end
 
---- See `Network:save`.
-function serialize.save(model, path, opts)
-  check_path(model, "save", path)
-  opts = util.options(model:who() .. ": save", SAVE, opts)
+-- The tensors and the texts of a model's file.
+local function contents(model, method, opts)
+  opts = util.options(model:who() .. ": " .. method, SAVE, opts)
   model:name_layers()
   local entry, compiled = model:main_entry(), model.net.compiled
   local list, add = collector(model)
@@ -144,7 +144,18 @@ function serialize.save(model, path, opts)
     ["moonlet.step"] = string.format("%.0f", model.net.step), ["moonlet.random"] = plain.encode(random.state()),
     ["moonlet.place"] = place and plain.encode(place), ["moonlet.config"] = config_of(model, entry),
   }
-  core.file_save(path, list, texts)
+  return list, texts
+end
+
+--- See `Network:save`.
+function serialize.save(model, path, opts)
+  check_path(model, "save", path)
+  core.file_save(path, contents(model, "save", opts))
+end
+
+--- See `Network:serialize`.
+function serialize.serialize(model, opts)
+  return core.file_encode(contents(model, "serialize", opts))
 end
 
 --- See `Network:save_weights`.
@@ -194,14 +205,22 @@ local function check_weights(model, path, file)
   if #extra > 0 then model:fail("load_weights: '%s' has weights that the model lacks: %s", path, shorten(extra)) end
 end
 
+-- Is text the bytes of a file rather than a path? They begin with the length of a header in eight bytes, then the header.
+local function is_bytes(text)
+  return text:byte(9) == 123 and text:sub(1, 8):find("\0", 1, true) ~= nil
+end
+
 --- See `Network:load_weights`.
-function serialize.load_weights(model, path)
-  check_path(model, "load_weights", path)
+function serialize.load_weights(model, source)
+  check_path(model, "load_weights", source)
   model:name_layers()
   if #model.variables == 0 then model:fail("load_weights: has no weights yet: call it on data once, or fit it") end
-  local file = core.file_load(path)
-  check_weights(model, path, file)
-  for _, variable in ipairs(model.variables) do variable:write(file.tensors[variable.name]) end
+  local file = is_bytes(source) and core.file_decode(source) or core.file_load(source)
+  check_weights(model, is_bytes(source) and "the string" or source, file)
+  local tensors = {}
+  for i, variable in ipairs(model.variables) do tensors[i] = file.tensors[variable.name] end
+  partial.cancel(model, "the weights were replaced")
+  core.write_variables(model.variables, tensors)
 end
 
 -- ---- Models made of files ----
@@ -384,11 +403,7 @@ end
 
 local LOAD = { { "random", "boolean", default = true } }
 
---- See `ml.load`.
-function serialize.load(path, opts)
-  opts = util.options("ml.load", LOAD, opts)
-  if type(path) ~= "string" then core.fail("ml.load: the path must be a string, got %s", util.describe(path)) end
-  local file = core.file_load(path)
+local function model_of(path, file, opts)
   check_version(path, file.texts)
   local values = parse_config(file.texts["moonlet.config"] or "")
   local graph, variables = parse_graph(path, file, values)
@@ -407,6 +422,80 @@ function serialize.load(path, opts)
   restore_place(model, path, file)
   if opts.random then restore_random(path, file) end
   return model
+end
+
+--- See `ml.load`.
+function serialize.load(path, opts)
+  opts = util.options("ml.load", LOAD, opts)
+  if type(path) ~= "string" then core.fail("ml.load: the path must be a string, got %s", util.describe(path)) end
+  return model_of(path, core.file_load(path), opts)
+end
+
+--- See `ml.deserialize`.
+function serialize.deserialize(bytes, opts)
+  opts = util.options("ml.deserialize", LOAD, opts)
+  if type(bytes) ~= "string" then core.fail("ml.deserialize: a string is expected, got %s", util.describe(bytes)) end
+  return model_of("the string", core.file_decode(bytes), opts)
+end
+
+-- ---- Another graph for a model that is used ----
+
+local function same_shape(tensor, variable)
+  return util.shape_text(tensor.shape) == util.shape_text(variable.shape)
+end
+
+-- What of a file fits the weights of a model, by name and shape.
+local function fitting(model, file)
+  local by_name, kept, new = {}, {}, {}
+  for _, variable in ipairs(model.variables) do
+    by_name[variable.name] = variable
+    local tensor = file.tensors[variable.name]
+    local list = tensor and same_shape(tensor, variable) and kept or new
+    list[#list + 1] = variable.name
+  end
+  local fit = { names = {}, tensors = {}, texts = file.texts }
+  for _, name in ipairs(file.names) do
+    local variable = by_name[name:match("^optimizer/(.*)/[^/]+$") or name]
+    if not variable or same_shape(file.tensors[name], variable) then
+      fit.names[#fit.names + 1] = name
+      fit.tensors[name] = file.tensors[name]
+    end
+  end
+  return fit, kept, new
+end
+
+local function take_over(model, file, fit)
+  local variables, tensors = {}, {}
+  for _, variable in ipairs(model.variables) do
+    if fit.tensors[variable.name] then
+      variables[#variables + 1], tensors[#tensors + 1] = variable, fit.tensors[variable.name]
+    end
+  end
+  core.write_variables(variables, tensors)
+  model.net.step = tonumber(file.texts["moonlet.step"]) or 0
+end
+
+--- See `Network:replace`.
+function serialize.replace(model, other)
+  if not util.is_a(other, Network) or other == model then
+    model:fail("replace: another model is expected, got %s", other == model and "the same one" or util.describe(other))
+  end
+  if not other.net.list[1] then other:entry_for(model:main_entry().like) end
+  other:name_layers()
+  local file = core.file_decode(serialize.serialize(model))
+  local fit, kept, new = fitting(other, file)
+  if model.net.compiled and not other.net.compiled then
+    restore_compiled(other, "replace", parse_config(file.texts["moonlet.config"] or ""), fit)
+    if not other.net.compiled then
+      model:fail("replace: it was compiled with functions or objects of the script; compile the other model before")
+    end
+  end
+  take_over(other, file, fit)
+  partial.cancel(model, "the model was replaced")
+  for key in pairs(model) do rawset(model, key, nil) end
+  for key, value in pairs(other) do rawset(model, key, value) end
+  setmetatable(model, getmetatable(other))
+  return kept, new
 end
 
 return serialize

@@ -95,6 +95,7 @@ describe("train_on_batch", function()
     assert.error_matches(function() ticket:result() end, "the step was given up: it was cancelled")
     assert.equal(before, state(model))
     assert.equal(1, model.net.step)
+    assert.equal(1, model.optimizer.steps)
   end)
 
   it("is given up by what trains the model otherwise", function()
