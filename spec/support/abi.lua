@@ -319,6 +319,23 @@ check("a recurrent layer and a layer check", function()
   testing.check_layer(nn.Dense, { 3 }, { 2, 5 }, { 2, 3 })
 end)
 
+-- ---- Reinforcement learning ----
+
+check("each algorithm learns, and computes the same numbers on every Lua", function()
+  local texts = {}
+  for i, x in ipairs(dofile "spec/support/abi_rl.lua"(ml)) do texts[i] = string.format("%.17g", x) end
+  local numbers, shared = table.concat(texts, "\n"), os.getenv "MOONLET_ABI_NUMBERS"
+  if not shared then return end -- make abi names a file: the first Lua writes it, the others compare
+  local file = io.open(shared)
+  if file then
+    same(numbers, file:read "*a")
+  else
+    file = assert(io.open(shared, "w"))
+    file:write(numbers)
+  end
+  file:close()
+end)
+
 -- ---- Data ----
 
 check("datasets", function()

@@ -62,9 +62,10 @@ bench:
 # Builds for each Lua and runs the Lua-side suite with it; one line for each.
 abi:
 	@sh spec/support/setup.sh abi
+	@rm -f $(O)/abi.numbers
 	@bad=0; for lua in 5.1 luajit 5.2 5.3 5.4; do \
 	  $(MAKE) --no-print-directory -s LUA=$$lua $(O)/lua-$$lua/moonlet.so && \
-	  MOONLET_BUILD=$(O)/lua-$$lua $$( [ $$lua = luajit ] && echo luajit || echo lua$$lua ) spec/support/abi.lua || bad=1; done; exit $$bad
+	  MOONLET_ABI_NUMBERS=$(O)/abi.numbers MOONLET_BUILD=$(O)/lua-$$lua $$( [ $$lua = luajit ] && echo luajit || echo lua$$lua ) spec/support/abi.lua || bad=1; done; exit $$bad
 
 # Bytes of what is shipped, stripped, and the time of require.
 size: all

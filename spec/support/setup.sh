@@ -7,7 +7,7 @@ build="gcc make pkg-config liblua5.4-dev lua5.4 libedit-dev"
 test="$build lua-busted"
 abi="$build luajit libluajit-5.1-dev lua5.1 liblua5.1-0-dev lua5.2 liblua5.2-dev lua5.3 liblua5.3-dev"
 doc="$build lua-ldoc"
-ci="$test $abi $doc lua-check clang clang-format libclang-rt-dev luarocks"
+ci="$test $abi $doc lua-check clang clang-format libclang-rt-dev luarocks love xvfb xauth"
 case $what in
   build) packages=$build ;;
   test) packages=$test ;;

@@ -1,11 +1,11 @@
 --- DQN solves its tasks, with a fixed seed, from weights that do not.
 local ml = require "moonlet"
-local rl = ml.rl
+local rl, task = ml.rl, require "spec.lua.rl.task"
 
 -- Plays until the greedy policy reaches the goal, looking each `every` steps. Gives its mean before and after.
 local function train(agent, env, total, every, goal)
-  local before, after = rl.evaluate(agent, env, { seed = 50 }), nil
-  agent:learn { total_timesteps = total, callback = function(a)
+  local before, after = rl.evaluate(agent, env, { seed = 50 }), 0
+  agent:learn { total_timesteps = task.steps(total), callback = function(a)
     if a.num_timesteps % every ~= 0 then return true end
     after = rl.evaluate(a, env, { seed = 60 })
     return after < goal
@@ -14,39 +14,46 @@ local function train(agent, env, total, every, goal)
 end
 
 describe("rl.DQN", function()
-  it("balances a pole", function()
-    ml.seed(3)
-    local agent = rl.DQN {
-      env = rl.CartPole { seed = 3 }, seed = 3, learning_rate = 1e-3, batch_size = 128, train_freq = 1, learning_starts = 500,
-      target_update_interval = 1, tau = 0.01, exploration_fraction = 0.1, exploration_final_eps = 0.01, total_timesteps = 20000,
-    }
-    local before, after = train(agent, rl.CartPole {}, 20000, 1000, 400)
-    assert.is_true(before < 100, "it balances untrained: " .. before)
-    assert.is_true(after >= 400, "mean return " .. after)
-  end)
+  for seed, label in task.seeds(3) do
+    it("balances a pole" .. label, function()
+      ml.seed(seed)
+      local agent = rl.DQN {
+        env = rl.CartPole { seed = seed }, seed = seed, learning_rate = 1e-3, batch_size = 128, train_freq = 1,
+        learning_starts = 500, target_update_interval = 1, tau = 0.01, exploration_fraction = 0.1, exploration_final_eps = 0.01,
+      }
+      local before, after = train(agent, rl.CartPole {}, 20000, 1000, 400)
+      assert.is_true(before < 100, "it balances untrained: " .. before)
+      task.reached(after >= 400, "mean return " .. after)
+    end)
+  end
 
-  it("finds the way on a grid: double, dueling, prioritised", function()
-    ml.seed(1)
-    local agent = rl.DQN {
-      env = rl.GridWorld { seed = 1 }, seed = 1, learning_rate = 2e-3, train_freq = 1, learning_starts = 100, net_arch = { 32 },
-      target_update_interval = 50, exploration_fraction = 0.5, double = true, dueling = true, prioritized = true, gamma = 0.95,
-    }
-    local before, after = train(agent, rl.GridWorld {}, 4000, 250, 0.949)
-    assert.is_true(before < 0)
-    assert.is_true(after > 0.949 and after < 0.951, "mean return " .. after) -- 1 for the goal after five steps of -0.01
-  end)
+  for seed, label in task.seeds(1) do
+    it("finds the way on a grid: double, dueling, prioritised" .. label, function()
+      ml.seed(seed)
+      local agent = rl.DQN {
+        env = rl.GridWorld { seed = seed }, seed = seed, learning_rate = 2e-3, train_freq = 1, learning_starts = 100,
+        net_arch = { 32 },
+        target_update_interval = 50, exploration_fraction = 0.5, double = true, dueling = true, prioritized = true, gamma = 0.95,
+      }
+      local before, after = train(agent, rl.GridWorld {}, 4000, 250, 0.949)
+      assert.is_true(before < 0)
+      task.reached(after > 0.949 and after < 0.951, "mean return " .. after) -- 1 for the goal after five steps of -0.01
+    end)
+  end
 
-  it("learns from many environments at once", function()
-    ml.seed(2)
-    local envs = rl.VecEnv { function(i) return rl.GridWorld { seed = i } end, n = 16 }
-    local agent = rl.DQN {
-      env = envs, seed = 2, learning_rate = 2e-3, train_freq = 1, learning_starts = 100, net_arch = { 32 },
-      normalize_observations = true, target_update_interval = 200, exploration_fraction = 0.5, gamma = 0.95,
-    }
-    local before, after = train(agent, rl.GridWorld {}, 16000, 800, 0.949)
-    assert.is_true(before < 0)
-    assert.is_true(after > 0.949, "mean return " .. after)
-  end)
+  for seed, label in task.seeds(2) do
+    it("learns from many environments at once" .. label, function()
+      ml.seed(seed)
+      local envs = rl.VecEnv { function(i) return rl.GridWorld { seed = i } end, n = 16 }
+      local agent = rl.DQN {
+        env = envs, seed = seed, learning_rate = 2e-3, train_freq = 1, learning_starts = 100, net_arch = { 32 },
+        normalize_observations = true, target_update_interval = 200, exploration_fraction = 0.5, gamma = 0.95,
+      }
+      local before, after = train(agent, rl.GridWorld {}, 16000, 800, 0.949)
+      assert.is_true(before < 0)
+      task.reached(after > 0.949, "mean return " .. after)
+    end)
+  end
 
   it("lowers epsilon", function()
     local agent = rl.DQN { observation_space = 1, action_space = 2, total_timesteps = 100, exploration_fraction = 0.5, seed = 1 }

@@ -1,7 +1,7 @@
 --- PPO and REINFORCE solve their tasks, with a fixed seed, from weights that do not. What counts is the policy as it is learnt,
 -- drawing its actions: it cannot be good by luck.
 local ml = require "moonlet"
-local rl = ml.rl
+local rl, task = ml.rl, require "spec.lua.rl.task"
 
 local function vector(n, options)
   return rl.VecEnv { function(i)
@@ -16,32 +16,36 @@ end
 
 -- Plays until the mean return of the last hundred episodes reaches the goal.
 local function train(agent, total, goal)
-  agent:learn { total_timesteps = total, callback = function(a) return a.episodes < 100 or a:mean_return() < goal end }
+  agent:learn { total_timesteps = task.steps(total), callback = function(a) return a.episodes < 100 or a:mean_return() < goal end }
   return agent
 end
 
 describe("rl.PPO", function()
-  it("balances a pole", function()
-    ml.seed(1)
-    local agent = rl.PPO { env = vector(8, {}), n_steps = 128, batch_size = 256, learning_rate = 1e-3, seed = 1 }
-    local before = score(agent, rl.CartPole {})
-    assert.is_true(before < 40, tostring(before))
-    local after = score(train(agent, 60000, 150), rl.CartPole {})
-    assert.is_true(after > 150, "mean return " .. after)
-  end)
+  for seed, label in task.seeds(1) do
+    it("balances a pole" .. label, function()
+      ml.seed(seed)
+      local agent = rl.PPO { env = vector(8, {}), n_steps = 128, batch_size = 256, learning_rate = 1e-3, seed = seed }
+      local before = score(agent, rl.CartPole {})
+      assert.is_true(before < 40, tostring(before))
+      local after = score(train(agent, 60000, 170), rl.CartPole {})
+      task.reached(after > 150, "mean return " .. after)
+    end)
+  end
 
-  it("balances a pole by forces of any size", function()
-    ml.seed(2)
-    local agent = rl.PPO {
-      env = vector(8, { continuous = true }), n_steps = 128, batch_size = 256, learning_rate = 1e-3, seed = 2, log_std_init = -0.5,
-      normalize_observations = true,
-    }
-    local env = rl.CartPole { continuous = true }
-    local before = score(agent, env)
-    assert.is_true(before < 60, tostring(before))
-    local after = score(train(agent, 60000, 150), env)
-    assert.is_true(after > 150, "mean return " .. after)
-  end)
+  for seed, label in task.seeds(2) do
+    it("balances a pole by forces of any size" .. label, function()
+      ml.seed(seed)
+      local agent = rl.PPO {
+        env = vector(8, { continuous = true }), n_steps = 128, batch_size = 256, learning_rate = 1e-3, seed = seed,
+        log_std_init = -0.5, normalize_observations = true,
+      }
+      local env = rl.CartPole { continuous = true }
+      local before = score(agent, env)
+      assert.is_true(before < 60, tostring(before))
+      local after = score(train(agent, 60000, 170), env)
+      task.reached(after > 150, "mean return " .. after)
+    end)
+  end
 
   it("stops a round that has moved far enough", function()
     ml.seed(1)
@@ -56,14 +60,16 @@ describe("rl.PPO", function()
 end)
 
 describe("rl.REINFORCE", function()
-  it("balances a pole", function()
-    ml.seed(1)
-    local agent = rl.REINFORCE { env = rl.CartPole { seed = 1 }, learning_rate = 5e-3, net_arch = { 32 }, seed = 1 }
-    local before = score(agent, rl.CartPole {})
-    assert.is_true(before < 40, tostring(before))
-    local after = score(train(agent, 80000, 150), rl.CartPole {})
-    assert.is_true(after > 150, "mean return " .. after)
-  end)
+  for seed, label in task.seeds(1) do
+    it("balances a pole" .. label, function()
+      ml.seed(seed)
+      local agent = rl.REINFORCE { env = rl.CartPole { seed = seed }, learning_rate = 5e-3, net_arch = { 32 }, seed = seed }
+      local before = score(agent, rl.CartPole {})
+      assert.is_true(before < 40, tostring(before))
+      local after = score(train(agent, 80000, 170), rl.CartPole {})
+      task.reached(after > 150, "mean return " .. after)
+    end)
+  end
 
   it("takes one gradient for so many episodes, of any length", function()
     ml.seed(1)
