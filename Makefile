@@ -63,6 +63,13 @@ all: $(O)/libmoonlet.so $(O)/libmoonlet.a $(O)/moonlet.so $(PROGRAM)
 
 include spec/support/rules.mk
 
+# Objects are made again when the compiler or its flags change: this file changes when what it says does.
+FLAGS = $(filter-out -Werror,$(CC) $(ALL_CFLAGS) $(CORE_CFLAGS) $(ALL_LDFLAGS) $(if $(EDIT),-ledit))
+$(O)/gen/flags: FORCE
+	@mkdir -p $(@D)
+	@printf '%s\n' '$(subst ','\'',$(FLAGS))' > $@.new
+	@cmp -s $@.new $@ && rm $@.new || mv $@.new $@
+
 # The tables are derived whenever a file that declares ops or kernels changed.
 $(O)/gen/stamp: core/ops/elementwise.def $(wildcard core/ops/*.c backends/cpu/*.c) spec/support/gen.sh
 	@sh spec/support/gen.sh $(O) && touch $@
@@ -73,25 +80,25 @@ $(O)/gen/embed.c: $(LUA_SRC) spec/support/embed.sh
 	$(SAY) GEN $@
 	$(Q)sh spec/support/embed.sh > $@.new && mv $@.new $@
 
-$(O)/obj/embed.o: $(O)/gen/embed.c
+$(O)/obj/embed.o: $(O)/gen/embed.c $(O)/gen/flags
 	@mkdir -p $(@D)
 	$(SAY) CC $@
 	$(Q)$(CC) $(ALL_CFLAGS) -Ilua/bind -c $< -o $@
 
 define isa_rule
-$(O)/obj/%.$(1).o: %.c $(O)/gen/stamp
+$(O)/obj/%.$(1).o: %.c $(O)/gen/stamp $(O)/gen/flags
 	@mkdir -p $$(@D)
 	$$(SAY) CC $$@
 	$$(Q)$$(CC) $$(ALL_CFLAGS) $$(ISA_$(1)) -DMOON_ISA=$(1) -MMD -c $$< -o $$@
 endef
 $(foreach i,$(ISAS),$(eval $(call isa_rule,$(i))))
 
-$(FOR_LUA)/obj/%.o: %.c $(O)/gen/stamp
+$(FOR_LUA)/obj/%.o: %.c $(O)/gen/stamp $(O)/gen/flags
 	@mkdir -p $(@D)
 	$(SAY) CC $@
 	$(Q)$(CC) $(ALL_CFLAGS) -Ilua/bind $(LUA_CFLAGS) $(if $(EDIT),-DMOON_HAVE_EDIT) -MMD -c $< -o $@
 
-$(O)/obj/%.o: %.c $(O)/gen/stamp
+$(O)/obj/%.o: %.c $(O)/gen/stamp $(O)/gen/flags
 	@mkdir -p $(@D)
 	$(SAY) CC $@
 	$(Q)$(CC) $(ALL_CFLAGS) $(CORE_CFLAGS) -MMD -c $< -o $@

@@ -1,10 +1,13 @@
 /*
 ** main.c: the program `moonlet`: Lua 5.4 with the library inside. It runs a script with its arguments, or a prompt with history and
-** completion (libedit, when it was there at compile time). The prompt knows `ml`. Nothing of the library's work happens here.
+** completion (libedit, when it was there at compile time). The prompt knows `ml`; Ctrl-C there stops the line that runs, or forgets
+** the one being written. Nothing of the library's work happens here.
 */
+#include <errno.h>
 #include <lauxlib.h>
 #include <lua.h>
 #include <lualib.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -77,6 +80,56 @@ static bool run_script(lua_State *L, const char *path, int nargs, char **args) {
   luaL_checkstack(L, nargs + 8, "too many arguments");
   for (int i = 0; i < nargs; i++) lua_pushstring(L, args[i]);
   return report(L, call(L, nargs, 0));
+}
+
+/* ---- Ctrl-C at the prompt. A signal handler knows of nothing but statics; this is a program, not the library. ---- */
+
+static lua_State *volatile running; /* whose line is running; NULL while one is read */
+
+static void stop(lua_State *L, lua_Debug *record) {
+  (void)record;
+  lua_sethook(L, NULL, 0, 0);
+  luaL_error(L, "interrupted");
+}
+
+/* The first one stops the line as soon as Lua runs again, the second one the program. */
+static void on_interrupt(int number) {
+  if (!running) return;
+  signal(number, SIG_DFL);
+  lua_sethook(running, stop, LUA_MASKCALL | LUA_MASKRET | LUA_MASKLINE | LUA_MASKCOUNT, 1);
+}
+
+static void catch_interrupts(void) {
+  struct sigaction action;
+  memset(&action, 0, sizeof action);
+  action.sa_handler = on_interrupt; /* without SA_RESTART: reading a line ends too */
+  sigaction(SIGINT, &action, NULL);
+}
+
+static int call_interruptible(lua_State *L, int nargs, int nresults) {
+  int status;
+  running = L;
+  status = call(L, nargs, nresults);
+  running = NULL;
+  lua_sethook(L, NULL, 0, 0);
+  catch_interrupts();
+  return status;
+}
+
+typedef enum got { GOT_LINE, GOT_INTERRUPT, GOT_END } got;
+
+/* What it means that nothing was read. */
+static got nothing_read(void) {
+  if (errno != EINTR) return GOT_END;
+  clearerr(stdin);
+  putchar('\n');
+  return GOT_INTERRUPT;
+}
+
+static got read_plainly(const char *prompt, char *line) {
+  if (isatty(0)) fputs(prompt, stdout), fflush(stdout);
+  errno = 0;
+  return fgets(line, LINE_BYTES, stdin) ? GOT_LINE : nothing_read();
 }
 
 /* ---- completion: names after the last separator, looked up in the value before it ---- */
@@ -237,20 +290,18 @@ static void editor_close(editor *e) {
   if (e->history) history_end(e->history);
 }
 
-static bool read_line(editor *e, const char *prompt, char *line) {
+static got read_line(editor *e, const char *prompt, char *line) {
   int n = 0;
   const char *text;
   HistEvent event;
-  if (!e->edit) {
-    if (isatty(0)) fputs(prompt, stdout), fflush(stdout);
-    return fgets(line, LINE_BYTES, stdin) != NULL;
-  }
+  if (!e->edit) return read_plainly(prompt, line);
   e->prompt = prompt;
+  errno = 0;
   text = el_gets(e->edit, &n);
-  if (!text || n <= 0) return false;
+  if (!text || n <= 0) return nothing_read();
   snprintf(line, LINE_BYTES, "%s", text);
   if (e->history && line[0] != '\n') history(e->history, &event, H_ENTER, line);
-  return true;
+  return GOT_LINE;
 }
 #else
 typedef struct editor {
@@ -262,10 +313,9 @@ static bool editor_open(editor *e, lua_State *L) {
   return false;
 }
 static void editor_close(editor *e) { (void)e; }
-static bool read_line(editor *e, const char *prompt, char *line) {
+static got read_line(editor *e, const char *prompt, char *line) {
   (void)e;
-  if (isatty(0)) fputs(prompt, stdout), fflush(stdout);
-  return fgets(line, LINE_BYTES, stdin) != NULL;
+  return read_plainly(prompt, line);
 }
 #endif
 
@@ -294,21 +344,25 @@ static bool is_incomplete(lua_State *L) {
   return message && n >= 5 && strcmp(message + n - 5, "<eof>") == 0;
 }
 
-/* Reads lines until they are a chunk; pushes the function. False: end of input. *status tells how it went. */
-static bool read_chunk(lua_State *L, editor *e, int *status) {
+/* Reads lines until they are a chunk; pushes the function or a message, as *status tells. */
+static got read_chunk(lua_State *L, editor *e, int *status) {
   char line[LINE_BYTES];
-  if (!read_line(e, "> ", line)) return false;
+  got more = read_line(e, "> ", line);
+  if (more != GOT_LINE) return more;
   lua_pushstring(L, line);
   for (;;) {
     lua_pushvalue(L, -1);
     *status = load_line(L);
-    if (*status != LUA_ERRSYNTAX || !is_incomplete(L) || !read_line(e, ">> ", line)) break;
+    if (*status != LUA_ERRSYNTAX || !is_incomplete(L)) break;
+    more = read_line(e, ">> ", line);
+    if (more == GOT_INTERRUPT) return more;
+    if (more == GOT_END) break; /* the message says what is missing */
     lua_pop(L, 1);
     lua_pushstring(L, line);
     lua_concat(L, 2);
   }
   lua_remove(L, -2);
-  return true;
+  return GOT_LINE;
 }
 
 static bool print_results(lua_State *L) {
@@ -316,18 +370,19 @@ static bool print_results(lua_State *L) {
   if (n == 0) return true;
   lua_getglobal(L, "print");
   lua_insert(L, 1);
-  return report(L, call(L, n, 0));
+  return report(L, call_interruptible(L, n, 0));
 }
 
 static void prompt(lua_State *L) {
   editor e;
   int status = LUA_OK;
   editor_open(&e, L);
+  catch_interrupts();
   lua_settop(L, 0);
-  while (read_chunk(L, &e, &status)) {
-    if (status == LUA_OK) status = call(L, 0, LUA_MULTRET);
+  for (got what; (what = read_chunk(L, &e, &status)) != GOT_END; lua_settop(L, 0)) {
+    if (what == GOT_INTERRUPT) continue;
+    if (status == LUA_OK) status = call_interruptible(L, 0, LUA_MULTRET);
     if (report(L, status)) print_results(L);
-    lua_settop(L, 0);
   }
   editor_close(&e);
   if (isatty(0)) putchar('\n');
