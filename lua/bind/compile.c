@@ -147,6 +147,9 @@ static moon_program *compile_held(moon_bind *b, moon_graph *g, const moon_type *
   return program;
 }
 
+/*: Graph:program(options) -> Program. Compiles it for inputs of known sizes; equal calls give one program. `inputs` (Tensors,
+** or tables of `dtype` and `shape`; default: the types of the placeholders), `mode` ("train" or "infer"), `passes_off` (names
+** of passes, "all" for none), `dump` (a function of pass and text, called after each pass). */
 int moon__lua_compile(lua_State *L) {
   moon_bind *b = moon__lua_bind(L);
   dump_call call = {.L = L};

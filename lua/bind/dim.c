@@ -39,8 +39,11 @@ static int arithmetic(lua_State *L, dim_operator f) {
 static int add(lua_State *L) { return arithmetic(L, moon_dim_add); }
 static int sub(lua_State *L) { return arithmetic(L, moon_dim_sub); }
 static int mul(lua_State *L) { return arithmetic(L, moon_dim_mul); }
+/*: Dim:max(n) -> Dim. The larger of two sizes. */
 static int max(lua_State *L) { return arithmetic(L, moon_dim_max); }
 
+/*: Dim:floordiv(n) -> Dim. Quotient rounded down; also the operator `//` of Lua 5.3 and later. `+`, `-` and `*` work on Dims
+** too. */
 static int floordiv(lua_State *L) {
   moon_bind *b = moon__lua_bind(L);
   if (lua_type(L, 2) == LUA_TNUMBER && moon__lua_int(L, b, 2, "floordiv", "divisor") <= 0)

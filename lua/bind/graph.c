@@ -146,7 +146,9 @@ static int push_graph_text(lua_State *L, text_maker make, const char *who) {
   return moon__lua_push_text(L, b, -1, made, made ? strlen(made) : 0);
 }
 
+/*: Graph:text() -> string. Text that `core.graph_parse` reads back. */
 static int text(lua_State *L) { return push_graph_text(L, moon_graph_text, "text"); }
+/*: Graph:dot() -> string. Text for graphviz. */
 static int dot(lua_State *L) { return push_graph_text(L, moon_graph_dot, "dot"); }
 
 /* ---- looking ---- */
@@ -162,14 +164,17 @@ static int push_ends(lua_State *L, int n, graph_end end, const char *who) {
   return 1;
 }
 
+/*: Graph:inputs() -> table. Its placeholders. */
 static int inputs(lua_State *L) {
   return push_ends(L, moon_graph_input_count(self(L, moon__lua_bind(L), "inputs")), moon_graph_input, "inputs");
 }
 
+/*: Graph:outputs() -> table. Its outputs. */
 static int outputs(lua_State *L) {
   return push_ends(L, moon_graph_output_count(self(L, moon__lua_bind(L), "outputs")), moon_graph_output, "outputs");
 }
 
+/*: Graph:variables() -> table. The Variables that it reads or assigns. */
 static int variables(lua_State *L) {
   moon_bind *b = moon__lua_bind(L);
   int n = moon_graph_variable_count(self(L, b, "variables"));
@@ -180,6 +185,7 @@ static int variables(lua_State *L) {
   return 1;
 }
 
+/*: Graph:count() -> integer. Number of nodes. */
 static int count(lua_State *L) {
   moon_bind *b = moon__lua_bind(L);
   lua_pushinteger(L, moon_graph_node_count(self(L, b, "count")));
@@ -188,7 +194,7 @@ static int count(lua_State *L) {
 
 /* ---- calling ---- */
 
-/* g:call({ values }) -> { values }; effects come along. */
+/*: Graph:call(inputs) -> table. The graph on other values, as a part of the graph being built; its effects come along. */
 static int call(lua_State *L) {
   moon_bind *b = moon__lua_bind(L);
   moon_lua_list *in, *out;

@@ -99,7 +99,8 @@ void moon__lua_release(moon_bind *b, moon_object *o) {
 
 static moon_bind *bind_block(lua_State *L) { return lua_touserdata(L, lua_upvalueindex(1)); }
 
-/* Serves :release(), __gc and __close. */
+/*: Tensor, Symbol, Variable, Graph, Program, Ticket:release(). Gives its memory back now, without waiting for the collector;
+** using it afterwards is an error. On Lua 5.4 `<close>` does it too. */
 static int release_any(lua_State *L) {
   moon_bind *b = bind_block(L);
   moon_lua_kind kind = moon__lua_kind(L, b, 1);

@@ -282,6 +282,10 @@ static bool is_resume(lua_State *L) {
   return same;
 }
 
+/*: Program:run(arguments) -> Tensor. Runs it: `{ x, y, out = { loss }, step = n, budget_us = n }`. Inputs in order; `out`:
+** Tensors that take the outputs, so that a run makes nothing; `step` numbers the run for random numbers. With `budget_us` it
+** works for so many microseconds and gives false, or true and the outputs once it is done; call it again, without arguments, to
+** go on. */
 static int run(lua_State *L) {
   moon_bind *b = moon__lua_bind(L);
   moon_lua_program *p = self(L, b, "run");
@@ -315,7 +319,8 @@ static void push_kept_of_ticket(lua_State *L, const moon_bind *b, const moon_lua
   }
 }
 
-/* program:start { in1, .., out =, step = } -> Ticket */
+/*: Program:start(arguments) -> Ticket. Runs it in the background, with the arguments of `run`; other programs see its effects when
+** it is complete. */
 static int start_ticket(lua_State *L) {
   moon_bind *b = moon__lua_bind(L);
   moon_lua_program *p = self(L, b, "start");
@@ -339,6 +344,7 @@ static int start_ticket(lua_State *L) {
   return moon__lua_raise(L, b);
 }
 
+/*: Program:cancel(). Forgets a run in slices; nothing of it has happened. */
 static int cancel(lua_State *L) {
   moon_bind *b = moon__lua_bind(L);
   moon_lua_program *p = self(L, b, "cancel");
@@ -360,6 +366,8 @@ static void set_integer(lua_State *L, const char *name, int64_t x) {
   lua_setfield(L, -2, name);
 }
 
+/*: Program:stats() -> table. Counts of `launches`, `prologue_launches`, `nodes` and `loops`, `arena_bytes`, `constant_bytes`,
+** `compile_us`. */
 static int stats(lua_State *L) {
   moon_bind *b = moon__lua_bind(L);
   moon_program_stats s = moon_program_stats_get(self(L, b, "stats")->head.ptr);
@@ -374,6 +382,7 @@ static int stats(lua_State *L) {
   return 1;
 }
 
+/*: Program:explain() -> string. One line a launch: node, kernel and why it was chosen, shapes, script line. */
 static int explain(lua_State *L) {
   moon_bind *b = moon__lua_bind(L);
   char *text;
@@ -383,7 +392,7 @@ static int explain(lua_State *L) {
   return moon__lua_push_text(L, b, -1, text, text ? strlen(text) : 0);
 }
 
-/* program:flops() -> { matmul = n, .. }, total */
+/*: Program:flops() -> table. Arithmetic of a run by op, `{ matmul = n, .. }`, and as second result the sum of all. */
 static int flops(lua_State *L) {
   moon_bind *b = moon__lua_bind(L);
   double by_op[MOON_OP_COUNT] = {0}, total = 0;
@@ -398,6 +407,7 @@ static int flops(lua_State *L) {
   return 2;
 }
 
+/*: Program:outputs() -> table. Types of the outputs: tables of `dtype` and `shape`. */
 static int outputs(lua_State *L) {
   moon_bind *b = moon__lua_bind(L);
   const moon_lua_program *p = self(L, b, "outputs");

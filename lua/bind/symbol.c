@@ -129,7 +129,7 @@ static moon_value *self(lua_State *L, const moon_bind *b, const char *who) {
   return moon__lua_check(L, b, 1, MOON_LUA_SYMBOL, who, "argument 1");
 }
 
-/* s:tensor(): its numbers, or nil. */
+/*: Symbol:tensor() -> Tensor. Its numbers: of a constant, or in eager mode; nil otherwise. */
 static int tensor(lua_State *L) {
   moon_bind *b = moon__lua_bind(L);
   self(L, b, "tensor");
@@ -140,7 +140,7 @@ static int tensor(lua_State *L) {
   return 1;
 }
 
-/* s:outputs(): all outputs of its node. */
+/*: Symbol:outputs() -> table. All outputs of its node, itself among them. */
 static int outputs(lua_State *L) {
   moon_bind *b = moon__lua_bind(L);
   int n = moon_value_output_count(self(L, b, "outputs"));
@@ -208,6 +208,10 @@ static int to_text(lua_State *L) {
   return 1;
 }
 
+/*: Symbol.name -> string. Name of an input, of the layer that made it, or of its op. */
+/*: Symbol.op -> string. The op that made it. */
+/*: Symbol.line -> string. The script line that made it. */
+/*: Symbol.path -> string. The layers around that line, joined by slashes. */
 static const char *const properties[] = {"shape", "dtype", "ndim", "name", "op", "line", "path", NULL};
 
 static int property(lua_State *L) {

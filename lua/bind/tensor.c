@@ -134,6 +134,7 @@ static int to_string(lua_State *L) {
 
 /* ---- reading ---- */
 
+/*: Tensor, Symbol, Variable:item() -> number|boolean. The one element as a Lua value; a Symbol has one in eager mode. */
 int moon__lua_item(lua_State *L) {
   moon_bind *b = moon__lua_bind(L);
   moon_tensor *t = moon__lua_test(L, b, 1, MOON_LUA_TENSOR);
@@ -147,7 +148,8 @@ int moon__lua_item(lua_State *L) {
   return 1;
 }
 
-/* t:totable([into]): a new table, or the given one with the tables it holds. */
+/*: Tensor, Symbol, Variable:totable([into]) -> table. All numbers in nested tables, or the number itself at rank 0; into:
+** tables of that structure to fill in place of new ones. */
 int moon__lua_totable(lua_State *L) {
   moon_bind *b = moon__lua_bind(L);
   lua_settop(L, 2);
@@ -179,7 +181,7 @@ static int iterate(lua_State *L) {
   return 2;
 }
 
-/* for i, row in t:iter() do ... end */
+/*: Tensor, Symbol, Variable:iter(). For loops: `for i, row in t:iter() do`, where row is `t[i]`. */
 int moon__lua_iter(lua_State *L) {
   moon_bind *b = moon__lua_bind(L);
   int ndim;
@@ -199,9 +201,9 @@ int moon__lua_iter(lua_State *L) {
   return 3;
 }
 
-/* Address of the first element as light userdata, for LuaJIT's FFI and other C libraries; nil when the host cannot see it. It is
-** good as long as the Tensor, or a view of it, is alive and not released. A program that wrote to it as `out` wrote there; nothing
-** moves a Tensor's numbers. */
+/*: Tensor:pointer() -> lightuserdata. Address of the first element, for LuaJIT's FFI and other C libraries; nil when the host
+** cannot see it. It is good as long as the Tensor, or a view of it, is alive and not released. A program that wrote to it as `out`
+** wrote there; nothing moves a Tensor's numbers. */
 static int pointer(lua_State *L) {
   moon_bind *b = moon__lua_bind(L);
   void *data = moon_tensor_data(self(L, b, "pointer"));
@@ -250,7 +252,8 @@ void moon__lua_set(lua_State *L, moon_bind *b, moon_tensor *t, int idx, const ch
   }
 }
 
-/* t:set(table | tensor | number) */
+/*: Tensor:set(values) -> Tensor. Writes a table, a tensor of its shape or one number in place, in its own dtype, and gives it
+** back. */
 static int set(lua_State *L) {
   moon_bind *b = moon__lua_bind(L);
   self(L, b, "set");
@@ -260,6 +263,7 @@ static int set(lua_State *L) {
   return 1;
 }
 
+/*: Tensor:fill(number) -> Tensor. Writes one number everywhere, in place. */
 static int fill(lua_State *L) {
   moon_bind *b = moon__lua_bind(L);
   moon_tensor *t = self(L, b, "fill");
@@ -268,6 +272,7 @@ static int fill(lua_State *L) {
   return 1;
 }
 
+/*: Tensor:copy_from(other) -> Tensor. Writes the numbers of another tensor of its shape in place, with the rules of cast. */
 static int copy_from(lua_State *L) {
   moon_bind *b = moon__lua_bind(L);
   const moon_tensor *from;
@@ -279,12 +284,14 @@ static int copy_from(lua_State *L) {
   return 1;
 }
 
+/*: Tensor:copy() -> Tensor. A dense copy with memory of its own; also `clone`. */
 static int copy(lua_State *L) {
   moon_bind *b = moon__lua_bind(L);
   const moon_tensor *t = moon__lua_numbers(L, b, 1, "copy");
   return push_copy(L, b, t, moon_tensor_dtype(t));
 }
 
+/*: Tensor:contiguous() -> Tensor. Itself where its elements lie row after row without gaps, else a copy where they do. */
 static int contiguous(lua_State *L) {
   moon_bind *b = moon__lua_bind(L);
   const moon_tensor *t = self(L, b, "contiguous");
@@ -302,6 +309,11 @@ static int length(lua_State *L) {
   return 1;
 }
 
+/*: Tensor, Symbol, Variable.shape -> table. Its sizes; those of a Symbol may be Dims. */
+/*: Tensor, Symbol, Variable.dtype -> string. "bool", "u8", "i32", "i64", "f32" or "f64". */
+/*: Tensor, Symbol, Variable.ndim -> integer. Number of axes. */
+/*: Tensor, Variable.nbytes -> integer. Bytes of its elements. */
+/*: Tensor.count -> integer. Number of elements. */
 static const char *const properties[] = {"shape", "dtype", "ndim", "nbytes", "count", NULL};
 
 static int property(lua_State *L) {

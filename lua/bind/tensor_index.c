@@ -195,6 +195,8 @@ static int slice_symbol(lua_State *L, moon_bind *b, const moon_shape *shape) {
   return push_symbol(L, b, v);
 }
 
+/*: Tensor, Symbol, Variable:slice(axis, first, last, step) -> Tensor. Positions first to last (both included; default 1 and -1)
+** of an axis, every step-th; a negative step goes backwards. Of numbers it is a view. */
 int moon__lua_slice(lua_State *L) {
   moon_bind *b = moon__lua_bind(L);
   moon_lua_kind kind = moon__lua_kind(L, b, 1);

@@ -99,7 +99,8 @@ static void look(lua_State *L, moon_bind *b, moon_lua_ticket *t, double budget_u
   else moon__lua_account(L, b, bytes);
 }
 
-/* ticket:done([budget_us]) -> boolean */
+/*: Ticket:done([budget_us]) -> boolean. Is the run in the background over? Where nobody may run it in the background it does a
+** slice of the work, of so many microseconds. */
 static int is_done(lua_State *L) {
   moon_bind *b = moon__lua_bind(L);
   moon_lua_ticket *t = self(L, b, "done");
@@ -110,7 +111,7 @@ static int is_done(lua_State *L) {
   return 1;
 }
 
-/* ticket:result() -> outputs */
+/*: Ticket:result() -> Tensor. Waits for its end where it must, and gives the outputs, or raises its error. */
 static int result(lua_State *L) {
   moon_bind *b = moon__lua_bind(L);
   moon_lua_ticket *t = self(L, b, "result");
@@ -125,7 +126,7 @@ static int result(lua_State *L) {
   return t->nout;
 }
 
-/* ticket:cancel(): gives the run up, if it is not over. */
+/*: Ticket:cancel(). Stops it; nothing of it has happened unless it was over. */
 static int cancel(lua_State *L) {
   moon_bind *b = moon__lua_bind(L);
   moon_lua_ticket *t = self(L, b, "cancel");

@@ -47,6 +47,7 @@ void moon__lua_read(lua_State *L, moon_bind *b) {
   lua_replace(L, 1);
 }
 
+/*: Variable:read() -> Tensor. A copy of its numbers. While a function is traced a Symbol: the numbers that each run finds. */
 static int read(lua_State *L) {
   moon_bind *b = moon__lua_bind(L);
   self(L, b, "read");
@@ -75,6 +76,8 @@ static int write_given(lua_State *L, moon_bind *b, const char *who) {
   return 1;
 }
 
+/*: Variable:write(values) -> Variable. Writes a tensor, a table or a number at once. An error while a function is traced: see
+** assign. */
 static int write(lua_State *L) {
   moon_bind *b = moon__lua_bind(L);
   const moon_variable *v = self(L, b, "write");
@@ -162,6 +165,8 @@ static int assign_given(lua_State *L, moon_bind *b) {
   return assign_symbol(L, b, 2, in_training && both);
 }
 
+/*: Variable:assign(values, options) -> Variable. Inside `ml.fn` or a layer an effect: each run writes, and later reads see it.
+** With `{ training = true }` only in training. On numbers, outside, it is write. */
 static int assign(lua_State *L) {
   moon_bind *b = moon__lua_bind(L);
   self(L, b, "assign");
@@ -184,11 +189,14 @@ static int assign_op(lua_State *L, moon_op_id op, const char *who) {
   return assign_given(L, b);
 }
 
+/*: Variable:assign_add(x, options) -> Variable. `v:assign(v + x, options)` */
 static int assign_add(lua_State *L) { return assign_op(L, MOON_OP_add, "assign_add"); }
+/*: Variable:assign_sub(x, options) -> Variable. `v:assign(v - x, options)` */
 static int assign_sub(lua_State *L) { return assign_op(L, MOON_OP_sub, "assign_sub"); }
 
 /* ---- properties ---- */
 
+/*: Variable:rename(name) -> Variable. Gives it another name; files know variables by their names. */
 static int set_name(lua_State *L) {
   moon_bind *b = moon__lua_bind(L);
   moon_variable *v = self(L, b, "rename");
@@ -199,6 +207,9 @@ static int set_name(lua_State *L) {
   return 1;
 }
 
+/*: Variable.name -> string. Its name, by which files know it. */
+/*: Variable.trainable -> boolean. May be set; optimizers of models leave the others alone. */
+/*: Variable.version -> integer. Grows with every write. */
 static const char *const properties[] = {"shape", "dtype", "ndim", "name", "trainable", "version", "nbytes", NULL};
 
 static int property(lua_State *L) {

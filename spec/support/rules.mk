@@ -76,6 +76,7 @@ doc: $(O)/moonlet
 	@rm -rf $(O)/gen/doc && mkdir -p $(O)/gen/doc
 	@$(O)/moonlet spec/support/ops_doc.lua > $(O)/gen/doc/moonlet.ops.lua
 	@find lua/moonlet -name '*.lua' | $(O)/moonlet spec/support/doc.lua $(O)/gen/doc
+	@ls lua/bind/*.c | $(O)/moonlet spec/support/methods_doc.lua $(O)/gen/doc
 	ldoc -q --fatalwarnings -c spec/support/config.ld -d $(O)/doc $(O)/gen/doc
 
 # Where things go; LUA_DIR is where that Lua looks for modules written in C.
