@@ -6,15 +6,19 @@
 #include "base/alloc.h"
 #include "base/context.h"
 #include "base/shape.h"
+#include "base/size.h"
 #include "print.h"
 
-int64_t moon__cl_count(const moon_array *a) {
+int64_t moon__cl_sizes(const moon_array *a, int from, int to) {
   int64_t n = 1;
-  for (int i = 0; i < a->ndim; i++)
+  for (int i = from; i < to; i++)
     if (a->shape[i] == 0) return 0;
-  for (int i = 0; i < a->ndim; i++) n *= a->shape[i];
+  for (int i = from; i < to; i++) /* beside a size of 0 elsewhere they may be too large to multiply; then there is nothing to do */
+    if (!moon__mul_i64(n, a->shape[i], &n)) return INT64_MAX;
   return n;
 }
+
+int64_t moon__cl_count(const moon_array *a) { return moon__cl_sizes(a, 0, a->ndim); }
 
 int64_t moon__cl_bits(moon_dtype dtype, double x) {
   int64_t bits = 0;

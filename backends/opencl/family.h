@@ -8,6 +8,16 @@
 #include "opencl.h"
 
 #define CL(...) #__VA_ARGS__
+#define CL_(...) CL(__VA_ARGS__) /* with macros of ours in it */
+/* The four random words c0 .. c3 of element i: base/philox.h in OpenCL C. key: key low, key high, step, stream. */
+#define MOON_CL_DRAW                                                                                                           \
+  uint c0 = (uint)i; uint c1 = (uint)(i >> 32); uint c2 = key.s2; uint c3 = key.s3; uint k0 = key.s0; uint k1 = key.s1; \
+  for (int round = 0; round < 10; round++) {                                                                           \
+    const uint p_high = mul_hi(0xD2511F53u, c0), p_low = 0xD2511F53u * c0;                                             \
+    const uint q_high = mul_hi(0xCD9E8D57u, c2), q_low = 0xCD9E8D57u * c2;                                             \
+    c0 = q_high ^ c1 ^ k0; c1 = q_low; c2 = p_high ^ c3 ^ k1; c3 = p_low;                                              \
+    k0 += 0x9E3779B9u; k1 += 0xBB67AE85u;                                                                              \
+  }
 
 typedef struct moon_cl_choice {
   moon_context *ctx;
@@ -24,9 +34,12 @@ typedef struct moon_cl_family {
   /* Fills the choice for a node that the family knows, *s telling how that went; false: not its node. */
   bool (*select)(moon_cl_choice *c, moon_status *s);
 } moon_cl_family;
-extern const moon_cl_family moon__cl_matmul, moon__cl_create, moon__cl_random;
+extern const moon_cl_family moon__cl_matmul, moon__cl_conv, moon__cl_pool, moon__cl_gather, moon__cl_movement, moon__cl_lines,
+    moon__cl_create, moon__cl_random;
 
-/* Elements of an operand; its size is checked. */
+/* Product of the sizes of axes [from, to) of an operand, whose size is checked. */
+int64_t moon__cl_sizes(const moon_array *a, int from, int to);
+/* Elements of an operand. */
 int64_t moon__cl_count(const moon_array *a);
 /* The number x of a dtype, as the bits that a kernel finds in p.v. */
 int64_t moon__cl_bits(moon_dtype dtype, double x);

@@ -286,14 +286,14 @@ static void put_pointers(printing *p) {
     const char *type = moon__cl_type(a->dtype, 1);
     int operand = p->loop.nin + i;
     if (combines(a) && p->segments > 1) {
-      moon__cl_put(&p->t, "__global %s *y%d = (__global %s *)(b%d + o%d + ", type, i, type, p->loop.nin + p->loop.nout,
+      moon__cl_put(&p->t, "__global %s *y%d = (__global %s *)(mem%d + off%d + ", type, i, type, p->loop.nin + p->loop.nout,
                    p->loop.nin + p->loop.nout);
       put_param(p, (int64_t)p->partial[i]);
       moon__cl_put(&p->t, ") + get_global_id(2) * ");
       put_param(p, p->count);
       moon__cl_put(&p->t, ";\n");
     } else {
-      moon__cl_put(&p->t, "__global %s *y%d = b%d ? AT(%s, %d) : 0;\n", type, i, operand, type, operand);
+      moon__cl_put(&p->t, "__global %s *y%d = mem%d ? AT(%s, %d) : 0;\n", type, i, operand, type, operand);
     }
     if (combines(a) && !p->d->wide && p->inner_reduced) moon__cl_put(&p->t, "__local %s l%d[64];\n", type, i);
   }
@@ -422,7 +422,7 @@ static bool add_combine_step(printing *p, moon_cl_launch *launch, int k, bool no
   const char *type = moon__cl_type(a->dtype, 1);
   moon_cl_text t = {.runtime = p->t.runtime};
   moon__cl_put(&t, "KERNEL void NAME(OPERAND(0), OPERAND(1), PARAMS, REST) {\nSTART\n__global %s *y = AT(%s, 0);\n", type, type);
-  if (!nothing) moon__cl_put(&t, "__global const %s *x = (__global const %s *)(b1 + o1 + p.v[2]);\n", type, type);
+  if (!nothing) moon__cl_put(&t, "__global const %s *x = (__global const %s *)(mem1 + off1 + p.v[2]);\n", type, type);
   moon__cl_put(&t, "EACH(i, p.v[0], 1024) {\n%s a = ", type);
   moon__cl_print_identity(&t, a->reduce, a->dtype, 1);
   moon__cl_put(&t, ";\n");

@@ -10,16 +10,6 @@
 #include "family.h"
 #include "ops/attrs.h"
 
-/* Parameter `key`: key low, key high, step, stream. */
-#define DRAW                                                                                                           \
-  uint c0 = (uint)i; uint c1 = (uint)(i >> 32); uint c2 = key.s2; uint c3 = key.s3; uint k0 = key.s0; uint k1 = key.s1; \
-  for (int round = 0; round < 10; round++) {                                                                           \
-    const uint p_high = mul_hi(0xD2511F53u, c0), p_low = 0xD2511F53u * c0;                                             \
-    const uint q_high = mul_hi(0xCD9E8D57u, c2), q_low = 0xCD9E8D57u * c2;                                             \
-    c0 = q_high ^ c1 ^ k0; c1 = q_low; c2 = p_high ^ c3 ^ k1; c3 = p_low;                                              \
-    k0 += 0x9E3779B9u; k1 += 0xBB67AE85u;                                                                              \
-  }
-#define CL_(...) CL(__VA_ARGS__)
 
 /* p: count, then bits of a, b - a and top, in the type of y. */
 static const char uniform_text[] = CL_(
@@ -28,7 +18,7 @@ static const char uniform_text[] = CL_(
     union { long bits; T0 value; } low, span, top;
     low.bits = p.v[1]; span.bits = p.v[2]; top.bits = p.v[3];
     EACH(i, p.v[0], 512) {
-      DRAW
+      MOON_CL_DRAW
       const T0 u = sizeof(T0) == 4 ? (T0)(c0 >> 8) * (T0)0x1p-24f : (T0)(((ulong)c1 << 32 | c0) >> 11) * (T0)1.1102230246251565e-16;
       AT(T0, 0)[i] = fmin(fma(u, span.value, low.value), top.value);
     }
@@ -42,7 +32,7 @@ static const char normal_text[] = CL_(
     union { long bits; WORK value; } mean, std;
     mean.bits = p.v[1]; std.bits = p.v[2];
     EACH(i, p.v[0], 512) {
-      DRAW
+      MOON_CL_DRAW
       WORK u = (WORK)c0 * (WORK)0x1p-32f + (WORK)0x1p-33f;
       WORK v = (WORK)c1 * (WORK)0x1p-32f;
       if (sizeof(T0) == 8) {
@@ -59,7 +49,7 @@ static const char bernoulli_text[] = CL_(
   KERNEL void NAME(OPERAND(0), PARAMS, REST, uint4 key) {
     START
     EACH(i, p.v[0], 512) {
-      DRAW
+      MOON_CL_DRAW
       AT(T0, 0)[i] = (T0)((long)c0 < p.v[1]);
     }
   }
@@ -70,7 +60,7 @@ static const char integers_text[] = CL_(
   KERNEL void NAME(OPERAND(0), PARAMS, REST, uint4 key) {
     START
     EACH(i, p.v[0], 512) {
-      DRAW
+      MOON_CL_DRAW
       const ulong step = mul_hi((ulong)c1 << 32 | c0, (ulong)p.v[2]);
       AT(T0, 0)[i] = (T0)(long)((ulong)p.v[1] + step);
     }

@@ -2,13 +2,15 @@
 ** select.c: which kernels compute a node. Elementwise nodes, casts, copies and plain reductions are loops of one instruction; other
 ** ops have an entry in the table of families (family.h); what has none, or an operand of a dtype the device lacks, runs on the CPU.
 */
+#include <math.h>
 #include <string.h>
 
 #include "base/shape.h"
 #include "family.h"
 #include "ops/attrs.h"
 
-static const moon_cl_family *const families[] = {&moon__cl_matmul, &moon__cl_create, &moon__cl_random, NULL};
+static const moon_cl_family *const families[] = {&moon__cl_matmul, &moon__cl_conv,   &moon__cl_pool,   &moon__cl_gather, &moon__cl_movement,
+                                               &moon__cl_lines,  &moon__cl_create, &moon__cl_random, NULL};
 
 static bool has_f64(const moon_array *a, int n) {
   for (int i = 0; i < n; i++)
@@ -32,8 +34,14 @@ static void set_space(moon_loop *l, const moon_array *a) {
   memcpy(l->size, a->shape, sizeof l->size);
 }
 
-/* y = op(x..): an elementwise row, a cast, or (nins 0) a copy. */
-static void make_elementwise(moon_loop *l, const moon_node *node, const moon_array *in, int nin, const moon_array *out) {
+/* y = op(x..): an elementwise row, a cast, or (nins 0) a copy: of a reshape too, in the order of x. */
+static void make_elementwise(moon_loop *l, const moon_node *node, const moon_array *in, int nin, const moon_array *y) {
+  moon_array dense = *y, *out = &dense;
+  if (node->op->id == MOON_OP_reshape) {
+    dense.ndim = in->ndim;
+    memcpy(dense.shape, in->shape, sizeof dense.shape);
+    moon__dense_strides(dense.ndim, dense.shape, dense.strides);
+  }
   set_space(l, out);
   for (int i = 0; i < nin; i++) add_arg(l, &in[i], false, i);
   l->nregs = nin;
@@ -50,7 +58,18 @@ static void make_elementwise(moon_loop *l, const moon_node *node, const moon_arr
 }
 
 static bool is_plain_reduction(moon_op_id op) {
-  return op == MOON_OP_sum || op == MOON_OP_prod || op == MOON_OP_max || op == MOON_OP_min || op == MOON_OP_any || op == MOON_OP_all;
+  return op == MOON_OP_mean || op == MOON_OP_sum || op == MOON_OP_prod || op == MOON_OP_max || op == MOON_OP_min || op == MOON_OP_any || op == MOON_OP_all;
+}
+
+/* A mean is the sum of x / n. */
+static int scale_by_count(moon_loop *l, int64_t in, int64_t out, int reg, moon_dtype dtype) {
+  double scale = in ? (double)out / (double)in : (double)NAN;
+  int number = l->nregs++, product = l->nregs++;
+  l->number[l->nnumbers++] = (moon_loop_number){.reg = (int16_t)number, .dtype = dtype, .f = scale};
+  l->ins[l->nins++] = (moon_loop_ins){.op = MOON_OP_mul, .dtype = (uint8_t)dtype, .out_dtype = (uint8_t)dtype, .dst = (int16_t)product,
+                                      .src = {(int16_t)reg, (int16_t)number, -1}};
+  l->reg_dtype[number] = l->reg_dtype[product] = (uint8_t)dtype;
+  return product;
 }
 
 /* y = x folded along its reduced axes; cast first where y has another dtype. */
@@ -67,9 +86,10 @@ static void make_reduction(moon_loop *l, const moon_node *node, const moon_array
     l->nregs = 2;
     reg = 1;
   }
+  if (node->op->id == MOON_OP_mean) reg = scale_by_count(l, moon__cl_count(in), moon__cl_count(out), reg, out->dtype);
   add_arg(l, out, true, reg);
   moon_loop_arg *y = &l->out[0];
-  y->reduce = node->op->id;
+  y->reduce = node->op->id == MOON_OP_mean ? MOON_OP_sum : node->op->id;
   for (int i = 0; i < (a->axes.n ? a->axes.n : in->ndim); i++) {
     int64_t axis = a->axes.n ? a->axes.v[i] : i;
     l->reduced |= 1u << (axis < 0 ? axis + in->ndim : axis);
@@ -85,7 +105,8 @@ static void make_reduction(moon_loop *l, const moon_node *node, const moon_array
 
 static bool make_loop(moon_loop *l, const moon_node *node, const moon_array *in, int nin, const moon_array *out) {
   memset(l, 0, sizeof *l);
-  if (node->op->kind == MOON_ELEMENTWISE || node->op->id == MOON_OP_cast || node->op->id == MOON_OP_copy)
+  if (node->op->kind == MOON_ELEMENTWISE || node->op->id == MOON_OP_cast || node->op->id == MOON_OP_copy ||
+      node->op->id == MOON_OP_reshape)
     make_elementwise(l, node, in, nin, out);
   else if (is_plain_reduction(node->op->id))
     make_reduction(l, node, in, out);

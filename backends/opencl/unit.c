@@ -30,9 +30,9 @@ struct moon_cl_unit {
 static const char prelude[] =
     "#define JOIN_(a, b) a##b\n"
     "#define JOIN(a, b) JOIN_(a, b)\n"
-    "#define OPERAND(i) __global char *b##i, ulong o##i\n"
+    "#define OPERAND(i) __global char *mem##i, ulong off##i\n"
     "#define REST __global char *status_base, ulong status_offset, int launch\n"
-    "#define AT(type, i) ((__global type *)(b##i + o##i))\n"
+    "#define AT(type, i) ((__global type *)(mem##i + off##i))\n"
     "#define STATUS ((__global int *)(status_base + status_offset))\n"
     "#define START if (STATUS[0]) return;\n"
     /* The first bad index of a run is kept, and stops all kernels that come after it. */
@@ -46,7 +46,7 @@ static const char prelude[] =
     /* Comparisons and logic are the same for numbers and vectors of them. */
     "#define EQ(a, b) ((a) == (b))\n#define NE(a, b) ((a) != (b))\n#define LT(a, b) ((a) < (b))\n"
     "#define LE(a, b) ((a) <= (b))\n#define GT(a, b) ((a) > (b))\n#define GE(a, b) ((a) >= (b))\n"
-    "#define WHERE(p, a, b) ((p) ? (a) : (b))\n"
+    "#define LOWEST (-INFINITY)\n#define WHERE(p, a, b) ((p) ? (a) : (b))\n"
     "#define NOT(p) (!(p))\n#define AND(p, q) ((p) && (q))\n#define OR(p, q) ((p) || (q))\n#define XOR(p, q) (!(p) != !(q))\n"
     "#define CAST_uchar(x) ((x) != (x) ? (uchar)0 : convert_uchar_sat(x))\n#define CAST_int(x) ((x) != (x) ? 0 : convert_int_sat(x))\n"
     "#define CAST_long(x) ((x) != (x) ? 0 : convert_long_sat(x))\n"
