@@ -70,6 +70,7 @@ static void describe_device(moon_cl_device *d, cl_platform platform) {
                                                                                                                      : "other";
   d->memory_bytes = device_number(cl, d->id, CL_DEVICE_GLOBAL_MEM_SIZE);
   d->units = (int)(uint32_t)device_number(cl, d->id, CL_DEVICE_MAX_COMPUTE_UNITS);
+  d->vector_bytes = (int)(uint32_t)device_number(cl, d->id, CL_DEVICE_NATIVE_VECTOR_WIDTH_FLOAT) * 4;
   d->f64 = device_number(cl, d->id, CL_DEVICE_DOUBLE_FP_CONFIG) != 0;
   d->wide = family ? strcmp(family, "gpu") != 0 : strcmp(d->kind, "cpu") == 0;
 }

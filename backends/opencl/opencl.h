@@ -27,7 +27,7 @@ typedef struct moon_cl_device {
   char model[128], platform[160], driver[64];
   const char *kind;
   uint64_t memory_bytes;
-  int units;
+  int units, vector_bytes; /* vector_bytes: of what it computes with at once */
   bool f64;
   bool wide; /* the family of CPUs: one work-item a register tile; else that of GPUs: work-groups */
   uint64_t process; /* the process that opened it */

@@ -1,0 +1,53 @@
+/*
+** tile.h: register tiles of the wide family: MR rows times NV vectors of columns, summed over k, one work-item a tile. Columns are
+** packed in panels [k][NB] with zeros beyond the last; the files of matmul and convolution say where rows lie.
+*/
+#ifndef MOON_CL_TILE_H
+#define MOON_CL_TILE_H
+#include "family.h"
+
+typedef struct moon_cl_tile { int rows, vectors, lanes; } moon_cl_tile;
+/* The tile for m rows and n columns of a float dtype. */
+moon_cl_tile moon__cl_tile(const moon_cl_device *d, moon_dtype dtype, int64_t m, int64_t n);
+static inline int64_t moon__cl_tile_columns(const moon_cl_tile *t) { return (int64_t)t->vectors * t->lanes; }
+
+/* b as [k1][k2] rows of n columns, elements apart by steps; batch of them apart by batch_step (of y: see matmul.c). */
+typedef struct moon_cl_columns {
+  int64_t k1, k2, n, k1_step, k2_step, column_step, batch, batch_step, first; /* first: element where it begins */
+} moon_cl_columns;
+/* Bytes of the panels. False: too many. */
+bool moon__cl_panel_bytes(const moon_cl_tile *t, const moon_cl_columns *b, moon_dtype dtype, size_t *bytes);
+/* Adds the step that packs operand `from` into scratch, at byte `at`. */
+bool moon__cl_pack(moon_cl_choice *c, const moon_cl_tile *t, const moon_cl_columns *b, int from, moon_dtype dtype, size_t at);
+/* Adds a step with the tile's words (V, L, MR, NV, NB, T) before its text; spec as for moon__cl_add_spec. */
+bool moon__cl_add_tile(moon_cl_choice *c, const moon_cl_tile *t, moon_dtype dtype, const char *text, moon_cl_step_spec *spec);
+
+/* In a text: the accumulators of a tile; one step of k with MR numbers a(i) and the panel's row at w; and storing rows of columns
+** of y. */
+#define MOON_CL_TILE_BEGIN                                                       \
+  V acc[MR][NV];                                                                 \
+  UNROLL for (int i = 0; i < MR; i++) { UNROLL for (int j = 0; j < NV; j++) acc[i][j] = (V)(0); }
+#define MOON_CL_TILE_STEP(a)                                                     \
+  {                                                                              \
+    V w_[NV];                                                                    \
+    UNROLL for (int j = 0; j < NV; j++) w_[j] = VLOAD(j, w);                     \
+    UNROLL for (int i = 0; i < MR; i++) {                                        \
+      const V a_ = (V)(a);                                                       \
+      UNROLL for (int j = 0; j < NV; j++) acc[i][j] = fma(a_, w_[j], acc[i][j]); \
+    }                                                                            \
+    w += NB;                                                                     \
+  }
+/* Row i of the tile goes to to(i); `columns` of them are stored. */
+#define MOON_CL_TILE_STORE(rows, to, columns)                                    \
+  UNROLL for (int i = 0; i < MR; i++) {                                          \
+    if (i < (rows)) {                                                            \
+      __global T *y_ = to;                                                       \
+      if ((columns) >= NB) { UNROLL for (int j = 0; j < NV; j++) VSTORE(acc[i][j], j, y_); } \
+      else {                                                                     \
+        T t_[NB];                                                                \
+        UNROLL for (int j = 0; j < NV; j++) VSTORE(acc[i][j], j, t_);            \
+        for (int j = 0; j < (columns); j++) y_[j] = t_[j];                       \
+      }                                                                          \
+    }                                                                            \
+  }
+#endif
