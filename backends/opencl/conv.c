@@ -1,9 +1,9 @@
 /*
-** conv.c: convolution and its two gradients. The plain kernels here make an element of the result at a time, for any dtype and
-** geometry; terms are added in the order of the CPU's plain kernels.
+** conv.c: convolution and its two gradients. The kernels here make an element of the result at a time, for any dtype and geometry;
+** terms are added in the order of the CPU's plain kernels. CPU devices have tiles (conv_tile.c).
 */
-#include "base/size.h"
-#include "window.h"
+#include "base/shape.h"
+#include "conv.h"
 
 static const char conv_text[] = CL_(
   KERNEL void NAME(OPERAND(0), OPERAND(1), OPERAND(2), PARAMS, REST) {
@@ -76,6 +76,12 @@ static bool select_conv(moon_cl_choice *c, moon_status *s) {
     default: return false;
   }
   moon_geometry g = moon__conv_geometry(c->node);
+  bool some = moon__cl_count(&c->in[0]) > 0 && moon__cl_count(&c->in[1]) > 0 && moon__cl_count(&c->out[0]) > 0;
+  if (c->fast && c->d->wide && some && moon__dtype_is_float(c->out[0].dtype)) {
+    bool filter = c->node->op->id == MOON_OP_conv_filter_grad;
+    *s = moon__cl_end(c, filter ? moon__cl_filter_grad_tiles(c, &g) : moon__cl_conv_tiles(c, &g, c->node->op->id == MOON_OP_conv_input_grad));
+    return true;
+  }
   int64_t p[1 + MOON_CL_GEOMETRY] = {moon__cl_count(&c->out[0])};
   moon__cl_geometry(&g, p + 1);
   *s = moon__cl_end(c, moon__cl_begin(c, name, false) && moon__cl_add(c, text, p, 1 + MOON_CL_GEOMETRY, p[0], block));
