@@ -1,11 +1,10 @@
---- Figures of this machine: `make bench`, `make bench ONLY=gpt_train`. Prints a table and writes
+--- Figures of this machine: `make bench`, `make bench ONLY=gpt_train`, `make bench PEERS=1`. Prints a table and writes
 -- build/bench/results.json. README.md in this folder says what the columns mean and how they are measured.
 local ml = require("moonlet")
 local core = require("moonlet.core")
-local timing = require("spec.bench.timing")
 local report = require("spec.bench.report")
 
-local GROUPS = { "fixed", "compile", "kernels", "embed", "workloads" }
+local GROUPS = { "fixed", "compile", "start", "kernels", "embed", "workloads" }
 
 -- Words of ONLY: groups, or what names of rows begin with.
 local words = {}
@@ -18,7 +17,13 @@ local function is_group(word)
   return false
 end
 
-local bench = { timing = timing, build = os.getenv("MOONLET_BUILD") or "build" }
+local bench = { build = os.getenv("MOONLET_BUILD") or "build", peers = os.getenv("PEERS") }
+if bench.peers == "" or bench.peers == "0" then bench.peers = nil end
+
+--- Writes what is known so far.
+function bench.write()
+  core.write_file(bench.build .. "/bench/results.json", report.json())
+end
 
 --- Is a row of this group wanted?
 function bench.wants(group, name)
@@ -44,4 +49,4 @@ for _, group in ipairs(GROUPS) do
   if wants_group(group) then require("spec.bench." .. group)(bench, report) end
 end
 report.summary()
-core.write_file(bench.build .. "/bench/results.json", report.json())
+bench.write()

@@ -8,12 +8,16 @@ local function normal(x, relu)
 end
 
 local function conv(x, filters, size, strides, relu)
-  return normal(nn.Conv2D { filters, size, strides = strides, padding = (size - 1) / 2, use_bias = false } (x), relu)
+  local layer = nn.Conv2D {
+    filters, size, strides = strides, padding = (size - 1) / 2, use_bias = false, kernel_initializer = "he_normal",
+  }
+  return normal(layer(x), relu)
 end
 
 local function block(x, c, filters, strides, widen)
   local h = widen > 1 and conv(x, c * widen, 1, 1, true) or x
-  h = normal(nn.DepthwiseConv2D { 3, strides = strides, padding = 1, use_bias = false } (h), true)
+  local apart = nn.DepthwiseConv2D { 3, strides = strides, padding = 1, use_bias = false, depthwise_initializer = "he_normal" }
+  h = normal(apart(h), true)
   h = conv(h, filters, 1, 1, false)
   return strides == 1 and c == filters and nn.Add {} { x, h } or h
 end
