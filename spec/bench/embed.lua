@@ -1,17 +1,7 @@
 --- What a game sees: how far a slice overruns its budget, what a steady step makes, small nets from Lua, tickets.
 local ml = require("moonlet")
 local core = require("moonlet.core")
-
--- Mean time of one of n calls in a row, in us: the smallest of seven.
-local function mean_us(f, n)
-  local best = math.huge
-  for _ = 1, 7 do
-    local start = core.clock_us()
-    for _ = 1, n do f() end
-    best = math.min(best, (core.clock_us() - start) / n)
-  end
-  return best
-end
+local timing = require("spec.bench.timing")
 
 -- ---- Budgets ----
 
@@ -82,12 +72,12 @@ local function small_nets(report)
     y:totable(action)
   end
   for _ = 1, 1000 do step() end
-  report.figure("8-32-32-4 tanh net, tables in and out", "embed", mean_us(step, 5000), "us", "goal 2")
-  report.figure("8-32-32-4 tanh net, tensors in and out", "embed", mean_us(function() program:run(args) end, 5000), "us")
+  report.figure("8-32-32-4 tanh net, tables in and out", "embed", timing.mean(step, 5000), "us", "goal 2")
+  report.figure("8-32-32-4 tanh net, tensors in and out", "embed", timing.mean(function() program:run(args) end, 5000), "us")
   local many, many_args = net(64)
   local function agents() many:run(many_args) end
   for _ = 1, 1000 do agents() end
-  report.figure("64 agents in one call, tensors in and out", "embed", mean_us(agents, 2000), "us", "goal 6")
+  report.figure("64 agents in one call, tensors in and out", "embed", timing.mean(agents, 2000), "us", "goal 6")
 end
 
 -- ---- Steady steps ----
@@ -120,8 +110,8 @@ local function tickets(report)
   core.threads(2)
   local function whole() program:start(args):result() end
   for _ = 1, 100 do whole() end
-  report.figure("program:start, without waiting", "embed", mean_us(function() program:start(args):cancel() end, 500), "us")
-  report.figure("program:start and ticket:result", "embed", mean_us(whole, 200), "us", "a run of the small net in between")
+  report.figure("program:start, without waiting", "embed", timing.mean(function() program:start(args):cancel() end, 500), "us")
+  report.figure("program:start and ticket:result", "embed", timing.mean(whole, 200), "us", "a run of the small net in between")
   core.threads(threads)
 end
 

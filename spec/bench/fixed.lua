@@ -1,17 +1,7 @@
 --- What a step costs beside its arithmetic: binding, launching, allocating, garbage; and what loading the library costs.
 local ml = require("moonlet")
 local core = require("moonlet.core")
-
--- Mean time of one of n calls in a row, in us: for what is shorter than the clock's grain.
-local function mean_us(f, n)
-  local best = math.huge
-  for _ = 1, 7 do
-    local start = core.clock_us()
-    for _ = 1, n do f() end
-    best = math.min(best, (core.clock_us() - start) / n)
-  end
-  return best
-end
+local timing = require("spec.bench.timing")
 
 return function(bench, report)
   if not bench.wants("fixed", "fixed") then return end
@@ -31,8 +21,8 @@ return function(bench, report)
   local long, long_args = chain(101)
   short:run(short_args)
   long:run(long_args)
-  local a = mean_us(function() short:run(short_args) end, 2000)
-  local b = mean_us(function() long:run(long_args) end, 200)
+  local a = timing.mean(function() short:run(short_args) end, 2000)
+  local b = timing.mean(function() long:run(long_args) end, 200)
   local per_launch = (b - a) / 100
   report.figure("step of one launch (8x8 product), from Lua", "fixed", a, "us")
   report.figure("each launch more (8x8 product)", "fixed", per_launch, "us")
@@ -56,7 +46,7 @@ return function(bench, report)
   local program = net:program("predict", x)
   local args = { x, out = { ml.zeros { 1, 4 } }, step = 0 }
   program:run(args)
-  report.figure("8-32-32-4 tanh net, batch 1, from Lua", "infer", mean_us(function() program:run(args) end, 2000), "us")
+  report.figure("8-32-32-4 tanh net, batch 1, from Lua", "infer", timing.mean(function() program:run(args) end, 2000), "us")
 
   local build = bench.build
   local command = ("lua5.4 -e 'package.cpath=\"%s/?.so\"; local c=os.clock; local t=c(); require\"moonlet\"; print((c()-t)*1000)'")
