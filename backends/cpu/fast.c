@@ -38,7 +38,13 @@ static const candidate candidates[] = {
     {MOON_OP_rms_norm, moon__cpu_rows_fits, moon__cpu_rows_plan, false},
     {MOON_OP_softmax_cross_entropy, moon__cpu_rows_fits, moon__cpu_rows_plan, false},
     {MOON_OP_softmax_cross_entropy_grad, moon__cpu_rows_fits, moon__cpu_rows_plan, false},
-    {MOON_OP_adam_update, moon__cpu_rows_fits, moon__cpu_rows_plan, false},
+    {MOON_OP_sgd_update, moon__cpu_update_fits, moon__cpu_update_plan, false},
+    {MOON_OP_sgd_updates, moon__cpu_update_fits, moon__cpu_update_plan, false},
+    {MOON_OP_adam_update, moon__cpu_update_fits, moon__cpu_update_plan, false},
+    {MOON_OP_adam_updates, moon__cpu_update_fits, moon__cpu_update_plan, false},
+    {MOON_OP_rmsprop_update, moon__cpu_update_fits, moon__cpu_update_plan, false},
+    {MOON_OP_rmsprop_updates, moon__cpu_update_fits, moon__cpu_update_plan, false},
+    {MOON_OP_sum_squares, moon__cpu_update_fits, moon__cpu_update_plan, false},
     {MOON_OP_uniform, moon__cpu_random_fits, moon__cpu_random_plan, false},
     {MOON_OP_normal, moon__cpu_random_fits, moon__cpu_random_plan, false},
     {MOON_OP_bernoulli, moon__cpu_random_fits, moon__cpu_random_plan, false},
@@ -130,6 +136,6 @@ bool moon__cpu_fast_has(moon_device *device, const moon_node *node) {
     case MOON_OP_winograd_conv:
     case MOON_OP_winograd_input_grad: return moon__cpu_winograd_conv_has(node);
     case MOON_OP_winograd_filter_grad: return moon__cpu_winograd_grad_has(node);
-    default: return moon__cpu_rows_has(node) || moon__cpu_recurrent_has(node);
+    default: return moon__cpu_rows_has(node) || moon__cpu_recurrent_has(node) || moon__cpu_update_has(node);
   }
 }

@@ -1,6 +1,6 @@
 /*
 ** rows_fast.c: f32 kernels for composites that stay nodes: softmax, log_softmax, layer_norm and rms_norm along the last axes,
-** softmax_cross_entropy and its gradient, adam_update. What they mean stands in core/ops; a body is used where these do not fit.
+** softmax_cross_entropy and its gradient. What they mean stands in core/ops; a body is used where these do not fit.
 ** Letters: x [rows, n].
 */
 #include "rows_fast.h"
@@ -27,8 +27,6 @@ static int64_t last_row(const rows_plan *p, int64_t last) {
 }
 
 /* ---- Kernels ---- */
-
-#define ADAM_PIECE 512 /* a whole number of vectors */
 
 static void run_softmax(const moon_call *call, int64_t first, int64_t last) {
   const rows_plan *p = call->state;
@@ -76,40 +74,6 @@ static void run_cross_entropy_grad(const moon_call *call, int64_t first, int64_t
   }
 }
 
-static double number_of(const moon_array *a) {
-  double x = 0;
-  moon__convert(&x, MOON_DTYPE_f64, a->data, a->dtype);
-  return x;
-}
-
-/* The same where somebody does not want m or v: those go to a piece of the stack. */
-static void run_adam_in_pieces(const rows_plan *p, const moon_call *call, const moon_adam_numbers *k, int64_t from, int64_t n) {
-  float unused[ADAM_PIECE];
-  for (int64_t at = from, end = from + n; at < end; at += ADAM_PIECE) {
-    int64_t piece = moon__min_i64(end - at, ADAM_PIECE);
-    float *out[3];
-    for (int i = 0; i < 3; i++) out[i] = output(call, i) ? output(call, i) + at : unused;
-    p->set->adam(k, input(call, 0) + at, input(call, 1) + at, input(call, 2) + at, input(call, 3) + at, out[0], out[1], out[2], piece);
-  }
-}
-
-/* (w, g, m, v, lr, t) -> w, m, v; a row is all of them. */
-static void run_adam(const moon_call *call, int64_t first, int64_t last) {
-  const rows_plan *p = call->state;
-  const moon_adam_attrs *a = call->attrs;
-  int64_t from = first * p->rows_per_job, n = last_row(p, last) - from;
-  double lr = number_of(&call->in[4]), t = number_of(&call->in[5]);
-  moon_adam_numbers k = {.keep_1 = (float)(1 - a->beta_1), .keep_2 = (float)(1 - a->beta_2), .epsilon = (float)a->epsilon};
-  k.rate = (float)(lr * sqrt(1 - pow(a->beta_2, t)) / (1 - pow(a->beta_1, t)));
-  k.decay = (float)(lr * a->weight_decay);
-  if (!output(call, 0) || !output(call, 1) || !output(call, 2)) {
-    run_adam_in_pieces(p, call, &k, from, n);
-    return;
-  }
-  p->set->adam(&k, input(call, 0) + from, input(call, 1) + from, input(call, 2) + from, input(call, 3) + from,
-               output(call, 0) + from, output(call, 1) + from, output(call, 2) + from, n);
-}
-
 /* ---- Plan ---- */
 
 static bool known_count(const moon_shape *s, int from, int to, int64_t *count) {
@@ -148,10 +112,6 @@ static bool fits_cross_entropy(const moon_node *node, int64_t *rows, int64_t *n)
          *n > 0;
 }
 
-static bool fits_adam(const moon_node *node, int64_t *rows, int64_t *n) {
-  return read_rows(node, node->inputs[0]->type.shape.ndim, rows, n);
-}
-
 typedef struct row_kernel {
   moon_op_id op;
   bool (*fits)(const moon_node *node, int64_t *rows, int64_t *n);
@@ -169,7 +129,6 @@ static const row_kernel kernels[] = {
     {MOON_OP_softmax_cross_entropy, fits_cross_entropy, run_cross_entropy, NAMES("cpu_softmax_cross_entropy_f32"), 3, 0, 0.4},
     {MOON_OP_softmax_cross_entropy_grad, fits_cross_entropy, run_cross_entropy_grad, NAMES("cpu_softmax_cross_entropy_grad_f32"), 7,
      0, 0.4},
-    {MOON_OP_adam_update, fits_adam, run_adam, NAMES("cpu_adam_update_f32"), 15, 15, 0.5},
 };
 
 /* A row is a job at least: those that take longer than this are left to loops, which are cut within rows. */
@@ -206,7 +165,6 @@ moon_status moon__cpu_rows_plan(const moon_fast *f, moon_choice *c) {
   c->alias_in = k->alias_in;
   if (p->rows == 0 || p->n == 0) return MOON_OK;
   p->rows_per_job = moon__max_i64(1, (int64_t)(40e3 / (20 + k->ns * (double)p->n)));
-  if (k->run == run_adam) p->rows_per_job = 32768;
   moon__fast_phase(c, k->run, moon__ceildiv_i64(p->rows, p->rows_per_job));
   return MOON_OK;
 }

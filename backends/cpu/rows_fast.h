@@ -1,6 +1,6 @@
 /*
-** rows_fast.h: kernels of composites that work row by row (softmax, cross-entropy, normalisation), and the optimizer update,
-** compiled once per instruction set. Rows are dense, n long; y may be x.
+** rows_fast.h: kernels of composites that work row by row (softmax, cross-entropy, normalisation), compiled once per
+** instruction set. Rows are dense, n long; y may be x.
 */
 #ifndef MOON_ROWS_FAST_H
 #define MOON_ROWS_FAST_H
@@ -8,10 +8,6 @@
 
 #include <stdbool.h>
 #include <stdint.h>
-
-typedef struct moon_adam_numbers {
-  float rate, decay, keep_1, keep_2, epsilon; /* rate: lr with both corrections; decay: lr * weight_decay; keep: 1 - beta */
-} moon_adam_numbers;
 
 typedef struct moon_rows_set {
   void (*softmax)(float *y, const float *x, int64_t rows, int64_t n);
@@ -23,9 +19,6 @@ typedef struct moon_rows_set {
   float (*log_sum)(const float *x, int64_t n);
   /* y = softmax(x) scale, one row. */
   void (*softmax_scaled)(float *y, const float *x, int64_t n, float scale);
-  /* One step of Adam on n elements; outputs may be the inputs. */
-  void (*adam)(const moon_adam_numbers *a, const float *w, const float *g, const float *m, const float *v, float *w_out,
-               float *m_out, float *v_out, int64_t n);
 } moon_rows_set;
 MOON_ISA_DECLARE(const moon_rows_set, moon__rows_set)
 #endif

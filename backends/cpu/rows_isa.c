@@ -1,4 +1,4 @@
-/* rows_isa.c: kernels that work row by row, and Adam. See rows_fast.h. */
+/* rows_isa.c: kernels that work row by row. See rows_fast.h. */
 #include "rows_fast.h"
 
 #include <math.h>
@@ -13,14 +13,6 @@ MOON_INLINE vf vexp(vf x) {
   memcpy(&x, a, sizeof a);
   return x;
 }
-MOON_INLINE vf vsqrt(vf x) {
-  float a[VL];
-  memcpy(a, &x, sizeof a);
-  for (int i = 0; i < VL; i++) a[i] = __builtin_sqrtf(a[i]);
-  memcpy(&x, a, sizeof a);
-  return x;
-}
-
 /* For every vector of the row: v is loaded (missing lanes: fill), body uses it; out(v) stores what it becomes. */
 #define EACH(p, fill, body)                                 \
   do {                                                      \
@@ -101,36 +93,10 @@ static void norm(float *y, const float *x, const float *gamma, const float *beta
   }
 }
 
-/* All inputs of a vector are read before an output of it is written. */
-static void adam(const moon_adam_numbers *a, const float *w, const float *g, const float *m, const float *v, float *w_out,
-                 float *m_out, float *v_out, int64_t n) {
-  const vf rate = vsplat(a->rate), decay = vsplat(1.0f - a->decay), k1 = vsplat(a->keep_1), k2 = vsplat(a->keep_2);
-  const vf epsilon = vsplat(a->epsilon);
-  for (int64_t i = 0; i < n; i += VL) {
-    const int64_t left = n - i;
-    const bool whole = left >= VL;
-    vf wv = whole ? vload(w + i) : vload_part(w + i, left), gv = whole ? vload(g + i) : vload_part(g + i, left);
-    vf mv = whole ? vload(m + i) : vload_part(m + i, left), vv = whole ? vload(v + i) : vload_part(v + i, left);
-    mv = vfma(gv - mv, k1, mv);
-    vv = vfma(vfma(gv, gv, -vv), k2, vv);
-    wv = wv * decay - mv * rate / (vsqrt(vv) + epsilon);
-    if (whole) {
-      vstore(w_out + i, wv);
-      vstore(m_out + i, mv);
-      vstore(v_out + i, vv);
-    } else {
-      vstore_part(w_out + i, wv, left);
-      vstore_part(m_out + i, mv, left);
-      vstore_part(v_out + i, vv, left);
-    }
-  }
-}
-
 const moon_rows_set MOON_ISA_NAME(moon__rows_set) = {
     .softmax = softmax,
     .log_softmax = log_softmax,
     .norm = norm,
     .log_sum = log_sum,
     .softmax_scaled = softmax_scaled,
-    .adam = adam,
 };

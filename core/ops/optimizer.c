@@ -1,7 +1,9 @@
 /*
 ** optimizer.c: one update of a weight and its slots, as Keras 3 computes it; assigning the results is the caller's business. lr is
-** a value of rank 0, so a schedule changes no graph. Letters: w, g (the gradient), slots m, v: [..], all alike; lr, t: rank 0.
+** a value of rank 0, so a schedule changes no graph. Many updates in one node are what the pass join makes. Letters: w, g (the gradient), slots m, v: [..], all alike; lr, t: rank 0.
 */
+#include "ops/optimizer.h"
+
 #include "base/error.h"
 #include "base/shape.h"
 #include "graph/build.h"
@@ -124,6 +126,74 @@ static moon_status build_rmsprop(moon_context *ctx, const moon_body *b) {
   return moon__rule_built(ctx, b);
 }
 
+/* ---- Many at once ---- */
+
+static const moon_update updates[] = {
+    {MOON_OP_sgd_update, MOON_OP_sgd_updates, 3, 1},
+    {MOON_OP_adam_update, MOON_OP_adam_updates, 4, 2},
+    {MOON_OP_rmsprop_update, MOON_OP_rmsprop_updates, 4, 1},
+};
+
+const moon_update *moon__update_of(moon_op_id id) {
+  for (size_t i = 0; i < sizeof updates / sizeof *updates; i++)
+    if (updates[i].one == id || updates[i].many == id) return &updates[i];
+  return NULL;
+}
+
+/* Checks each set of tensors with the numbers, as one update would. */
+static moon_status infer_many(moon_context *ctx, moon_infer *f) {
+  const moon_update *u = moon__update_of(f->op->id);
+  int sets = (f->ninputs - u->numbers) / u->tensors, rest = sets * u->tensors, given = f->ninputs - rest;
+  if (sets < 1 || given > u->numbers + 1 || sets * (u->tensors - 1) > MOON_MAX_OUTPUTS)
+    return moon__fail(ctx, MOON_EARGUMENT, "%s: %d inputs are no whole number of updates", f->op->name, f->ninputs);
+  moon_status s = MOON_OK;
+  for (int i = 0; i < sets && s == MOON_OK; i++) {
+    moon_type in[8], out[3];
+    for (int k = 0; k < u->tensors + u->numbers; k++) in[k] = f->in[k < u->tensors ? i * u->tensors + k : rest + k - u->tensors];
+    moon_infer one = {.op = moon__ops[u->one], .ninputs = u->tensors + u->numbers, .in = in, .attrs = f->attrs,
+                      .noutputs = u->tensors - 1, .out = out};
+    s = one.op->infer(ctx, &one);
+    for (int k = 0; k < u->tensors - 1; k++) f->out[i * (u->tensors - 1) + k] = out[k];
+  }
+  if (s == MOON_OK && given > u->numbers && f->in[f->ninputs - 1].shape.ndim != 0)
+    s = moon__fail(ctx, MOON_ESHAPE, "%s: scale must be one number (rank 0)", f->op->name);
+  f->noutputs = sets * (u->tensors - 1);
+  return s;
+}
+
+/* One update after the other, of gradients times scale. */
+static moon_status build_many(moon_context *ctx, const moon_body *b, moon_op_id one) {
+  const moon_update *u = moon__update_of(one);
+  int slots = u->tensors - 1, sets = b->noutputs / slots, rest = sets * u->tensors;
+  for (int i = 0; i < sets; i++) {
+    moon_value *in[8];
+    for (int k = 0; k < u->tensors + u->numbers; k++) in[k] = b->in[k < u->tensors ? i * u->tensors + k : rest + k - u->tensors];
+    if (b->n > rest + u->numbers) in[1] = moon__mul(ctx, in[1], moon__cast(ctx, b->in[b->n - 1], in[1]->type.dtype));
+    moon_value *v = in[1] ? moon__apply(ctx, one, b->attrs, u->tensors + u->numbers, in) : NULL;
+    for (int k = 0; k < slots; k++) b->out[i * slots + k] = moon__output(v, k);
+  }
+  return moon__rule_built(ctx, b);
+}
+static moon_status build_sgds(moon_context *ctx, const moon_body *b) { return build_many(ctx, b, MOON_OP_sgd_update); }
+static moon_status build_adams(moon_context *ctx, const moon_body *b) { return build_many(ctx, b, MOON_OP_adam_update); }
+static moon_status build_rmsprops(moon_context *ctx, const moon_body *b) { return build_many(ctx, b, MOON_OP_rmsprop_update); }
+
+/* ---- Norm ---- */
+
+static moon_status infer_squares(moon_context *ctx, moon_infer *f) {
+  f->out[0] = (moon_type){f->in[0].dtype, {.ndim = 0}};
+  return moon__rule_float(ctx, f->op->name, "x", f->in[0].dtype);
+}
+
+static moon_status build_squares(moon_context *ctx, const moon_body *b) {
+  for (int i = 0; i < b->n; i++) {
+    moon_value *x = moon__mul(ctx, b->in[i], b->in[i]);
+    if (x && moon__shape_of(x)->ndim > 0) x = moon__reduce(ctx, MOON_OP_sum, x, 0, NULL, false);
+    b->out[0] = i ? moon__add(ctx, b->out[0], x) : x;
+  }
+  return moon__rule_built(ctx, b);
+}
+
 static const moon_attr sgd_rows[] = {
     MOON_ATTR(moon_sgd_attrs, momentum, F64, .number = 0),
     MOON_ATTR(moon_sgd_attrs, nesterov, BOOL, .number = 0),
@@ -180,4 +250,28 @@ MOON_OP(rmsprop_update) = {
     .infer = infer_rmsprop,
     .build = build_rmsprop,
     .doc = "One step of RMSprop: w, g, v, m [..], lr rank 0 -> w, v, m [..]; without momentum m comes back as it was.",
+};
+
+#define MANY .kind = MOON_COMPOSITE, .flags = MOON_OPF_INTERNAL, .min_inputs = 4, .max_inputs = -1, .infer = infer_many
+
+MOON_OP(sgd_updates) = {MOON_OP_HEAD(sgd_updates), MANY, .input_names = "w, g, m, .., lr, scale", .build = build_sgds,
+                        MOON_OP_ATTRS(moon_sgd_attrs, sgd_rows), .doc = "sgd_update of many weights, whose gradients are scaled."};
+MOON_OP(adam_updates) = {MOON_OP_HEAD(adam_updates), MANY, .input_names = "w, g, m, v, .., lr, t, scale", .build = build_adams,
+                         MOON_OP_ATTRS(moon_adam_attrs, adam_rows), .doc = "adam_update of many weights, whose gradients are scaled."};
+MOON_OP(rmsprop_updates) = {MOON_OP_HEAD(rmsprop_updates), MANY, .input_names = "w, g, v, m, .., lr, scale", .build = build_rmsprops,
+                            MOON_OP_ATTRS(moon_rmsprop_attrs, rmsprop_rows),
+                            .doc = "rmsprop_update of many weights, whose gradients are scaled."};
+
+MOON_OP(sum_squares) = {
+    MOON_OP_HEAD(sum_squares),
+    .kind = MOON_COMPOSITE,
+    .inputs = MOON_INPUTS_FLOAT,
+    .flags = MOON_OPF_VARIADIC | MOON_OPF_METHOD_OFF,
+    .min_inputs = 1,
+    .max_inputs = -1,
+    .noutputs = 1,
+    .input_names = "x...",
+    .infer = infer_squares,
+    .build = build_squares,
+    .doc = "Sum of the squares of all elements of all inputs: x [..]... -> rank 0.",
 };

@@ -518,7 +518,7 @@ static bool reads_in_step(const moon_program *p, int i, const moon_operand *out,
     const moon_operand *in = &p->operands[l->operands + k];
     const moon_plan_buffer *b = &p->buffers[in->buffer];
     if (b->kind != MOON_BUFFER_READ || b->index != slot) continue;
-    if (k > 62 || !(l->choice.alias_in >> k & 1) || in->view.offset || !moon__view_is_dense(&in->view)) return false;
+    if (!(l->choice.alias_in >> (k < 63 ? k : 63) & 1) || in->view.offset || !moon__view_is_dense(&in->view)) return false;
     if (in->view.ndim != out->view.ndim) return false;
     for (int d = 0; d < in->view.ndim; d++) {
       if (in->view.shape[d] != out->view.shape[d]) return false;

@@ -74,6 +74,9 @@ bad.concat = {
   { function() return core.concat({}) end, "takes 1 to %d+ tensors, got 0" },
   { function(t) return core.concat(t { 2 }, t { 2 }) end, "a table of tensors is expected first, got %u%l+ f32 %(2%)" },
 }
+bad.sum_squares = {
+  { function() return core.sum_squares({}) end, "sum_squares: " },
+}
 bad.stack = {
   { function(t) return core.stack({ t { 2, 3 }, t { 3, 2 } }) end, "shapes must be equal", "%(2, 3%)", "%(3, 2%)" },
   { function(t) return core.stack({ t { 2 } }, 4) end, "axis 4 is out of range for a result of 2 axes" },

@@ -517,6 +517,9 @@ cases.softmax_cross_entropy_grad = {
   { xs[1] })[1] end },
   expect = "softmax_cross_entropy_grad",
 }
+cases.sum_squares = {
+  { any { 3, 4 }, list = true }, { any { 2 }, any {}, any { 2, 1, 3 }, list = true }, { any { 0 }, list = true },
+}
 cases.sgd_update = {
   { any { 3, 4 }, any { 3, 4 }, any { 3, 4 }, positive {} },
   { any { 7 }, any { 7 }, any { 7 }, positive {}, attrs = { momentum = 0.9 } },
@@ -611,7 +614,8 @@ cases.assign = { constant = "effects: see control_spec and core" }
 -- ---- What the sweeps ask for ----
 
 -- Ops that hold state or are made by plans alone; the specs named here must reach them.
-samples.elsewhere = { variable = "control_spec", assign = "control_spec", copy = "forward_spec", size = "forward_spec",
+samples.elsewhere = { sgd_updates = "join_spec", adam_updates = "join_spec", rmsprop_updates = "join_spec",
+  variable = "control_spec", assign = "control_spec", copy = "forward_spec", size = "forward_spec",
   winograd_filter = "convolution_spec", winograd_conv = "convolution_spec", winograd_input_grad = "convolution_spec",
   winograd_filter_grad = "convolution_spec", batch_moments = "batch_norm_spec", batch_sums = "batch_norm_spec" }
 

@@ -151,11 +151,15 @@ function Optimizer:restore(iterations, rate, schedule)
   self.schedule = schedule
 end
 
+local MOST = 100 -- inputs of one node
+
 local function norm_squared(grads)
   local sum
-  for _, g in ipairs(grads) do
-    local square = core.sum(core.square(g))
-    sum = sum and sum + square or square
+  for first = 1, #grads, MOST do
+    local list = {}
+    for i = first, math.min(#grads, first + MOST - 1) do list[#list + 1] = grads[i] end
+    local part = core.sum_squares(list)
+    sum = sum and sum + part or part
   end
   return sum
 end
@@ -171,7 +175,7 @@ local function clip(self, grads)
     local factor = shrink(norm_squared(grads), s.global_clipnorm)
     for i, g in ipairs(grads) do clipped[i] = g * factor end
   elseif s.clipnorm then
-    for i, g in ipairs(grads) do clipped[i] = g * shrink(norm_squared({ g }), s.clipnorm) end
+    for i, g in ipairs(grads) do clipped[i] = g * shrink(core.sum_squares({ g }), s.clipnorm) end
   elseif s.clipvalue then
     for i, g in ipairs(grads) do clipped[i] = core.maximum(core.minimum(g, s.clipvalue), -s.clipvalue) end
   else
