@@ -38,6 +38,8 @@ static const candidate candidates[] = {
     {MOON_OP_rms_norm, moon__cpu_rows_fits, moon__cpu_rows_plan, false},
     {MOON_OP_softmax_cross_entropy, moon__cpu_rows_fits, moon__cpu_rows_plan, false},
     {MOON_OP_softmax_cross_entropy_grad, moon__cpu_rows_fits, moon__cpu_rows_plan, false},
+    {MOON_OP_gather, moon__cpu_gather_fits, moon__cpu_gather_plan, false},
+    {MOON_OP_scatter_add, moon__cpu_scatter_add_fits, moon__cpu_scatter_add_plan, false},
     {MOON_OP_sgd_update, moon__cpu_update_fits, moon__cpu_update_plan, false},
     {MOON_OP_sgd_updates, moon__cpu_update_fits, moon__cpu_update_plan, false},
     {MOON_OP_adam_update, moon__cpu_update_fits, moon__cpu_update_plan, false},

@@ -62,6 +62,11 @@ bool moon__cpu_rows_fits(const moon_fast *f);
 moon_status moon__cpu_rows_plan(const moon_fast *f, moon_choice *c);
 bool moon__cpu_random_fits(const moon_fast *f);
 moon_status moon__cpu_random_plan(const moon_fast *f, moon_choice *c);
+/* Rows of a table: gather and scatter_add along the first axis. */
+bool moon__cpu_gather_fits(const moon_fast *f);
+moon_status moon__cpu_gather_plan(const moon_fast *f, moon_choice *c);
+bool moon__cpu_scatter_add_fits(const moon_fast *f);
+moon_status moon__cpu_scatter_add_plan(const moon_fast *f, moon_choice *c);
 /* Optimizer updates, of one weight or many, and the sum of squares of many tensors. */
 bool moon__cpu_update_has(const moon_node *node);
 bool moon__cpu_update_fits(const moon_fast *f);

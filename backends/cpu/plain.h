@@ -1,6 +1,6 @@
 /*
-** plain.h: what plain kernels share: how outputs are cut into jobs, walks over strided arrays, and elements as numbers. Fast
-** kernels do not use it.
+** plain.h: what plain kernels share: how outputs are cut into jobs, walks over strided arrays, and elements as numbers. Of it, fast
+** kernels use shapes and single elements only.
 */
 #ifndef MOON_PLAIN_H
 #define MOON_PLAIN_H

@@ -138,7 +138,7 @@ static const row_kernel *find_kernel(const moon_node *node, int64_t *rows, int64
   for (size_t i = 0; i < sizeof kernels / sizeof *kernels; i++) {
     const row_kernel *k = &kernels[i];
     if (k->op != node->op->id) continue;
-    return k->fits(node, rows, n) && (k->run == run_adam || k->ns * (double)*n <= LONGEST_ROW_NS) ? k : NULL;
+    return k->fits(node, rows, n) && k->ns * (double)*n <= LONGEST_ROW_NS ? k : NULL;
   }
   return NULL;
 }

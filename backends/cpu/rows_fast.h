@@ -19,6 +19,8 @@ typedef struct moon_rows_set {
   float (*log_sum)(const float *x, int64_t n);
   /* y = softmax(x) scale, one row. */
   void (*softmax_scaled)(float *y, const float *x, int64_t n, float scale);
+  /* y = the sum of rows [count], in order, n long; add: y += it. */
+  void (*sum)(float *y, const float *const *rows, int64_t count, int64_t n, bool add);
 } moon_rows_set;
 MOON_ISA_DECLARE(const moon_rows_set, moon__rows_set)
 #endif

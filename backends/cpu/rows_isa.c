@@ -93,10 +93,21 @@ static void norm(float *y, const float *x, const float *gamma, const float *beta
   }
 }
 
+static void sum(float *y, const float *const *rows, int64_t count, int64_t n, bool add) {
+  for (int64_t i = 0; i < n; i += VL) {
+    const int64_t left = n - i;
+    vf v = {0};
+    for (int64_t r = 0; r < count; r++) v += left >= VL ? vload(rows[r] + i) : vload_part(rows[r] + i, left);
+    if (left >= VL) vstore(y + i, add ? vload(y + i) + v : v);
+    else vstore_part(y + i, add ? vload_part(y + i, left) + v : v, left);
+  }
+}
+
 const moon_rows_set MOON_ISA_NAME(moon__rows_set) = {
     .softmax = softmax,
     .log_softmax = log_softmax,
     .norm = norm,
     .log_sum = log_sum,
     .softmax_scaled = softmax_scaled,
+    .sum = sum,
 };

@@ -517,6 +517,7 @@ cases.softmax_cross_entropy_grad = {
   { xs[1] })[1] end },
   expect = "softmax_cross_entropy_grad",
 }
+for _, name in ipairs { "sgd_updates", "adam_updates", "rmsprop_updates" } do cases[name] = { constant = "a pass makes it" } end
 cases.sum_squares = {
   { any { 3, 4 }, list = true }, { any { 2 }, any {}, any { 2, 1, 3 }, list = true }, { any { 0 }, list = true },
 }
