@@ -59,15 +59,17 @@ Q    := $(if $(V),,@)
 SAY   = $(if $(V),@:,@printf '  %-4s %s\n')
 
 .PHONY: all
-all: $(O)/libmoonlet.so $(O)/libmoonlet.a $(O)/moonlet.so $(PROGRAM)
+all: $(O)/libmoonlet.so $(O)/libmoonlet.a $(FOR_LUA)/libmoonlet-lua.a $(O)/moonlet.so $(PROGRAM)
 
 include spec/support/rules.mk
 
-# Objects are made again when the compiler or its flags change: this file changes when what it says does.
-FLAGS = $(filter-out -Werror,$(CC) $(ALL_CFLAGS) $(CORE_CFLAGS) $(ALL_LDFLAGS) $(if $(EDIT),-ledit))
-$(O)/gen/flags: FORCE
+# Objects are made again when the compiler or its flags change, the Lua files inside the library when other parts are left out
+# (LUA_WITHOUT="rl testing plot"): these files change when what they say does.
+$(O)/gen/flags: SAYS = $(filter-out -Werror,$(CC) $(ALL_CFLAGS) $(CORE_CFLAGS) $(ALL_LDFLAGS) $(if $(EDIT),-ledit))
+$(O)/gen/parts: SAYS = $(LUA_WITHOUT)
+$(O)/gen/flags $(O)/gen/parts: FORCE
 	@mkdir -p $(@D)
-	@printf '%s\n' '$(subst ','\'',$(FLAGS))' > $@.new
+	@printf '%s\n' '$(subst ','\'',$(SAYS))' > $@.new
 	@cmp -s $@.new $@ && rm $@.new || mv $@.new $@
 
 # The tables are derived whenever a file that declares ops or kernels changed.
@@ -75,10 +77,10 @@ $(O)/gen/stamp: core/ops/elementwise.def $(wildcard core/ops/*.c backends/cpu/*.
 	@sh spec/support/gen.sh $(O) && touch $@
 $(GEN): $(O)/gen/stamp ;
 
-$(O)/gen/embed.c: $(LUA_SRC) spec/support/embed.sh
+$(O)/gen/embed.c: $(LUA_SRC) spec/support/embed.sh $(O)/gen/parts
 	@mkdir -p $(@D)
 	$(SAY) GEN $@
-	$(Q)sh spec/support/embed.sh > $@.new && mv $@.new $@
+	$(Q)sh spec/support/embed.sh $(LUA_WITHOUT) > $@.new && mv $@.new $@
 
 $(O)/obj/embed.o: $(O)/gen/embed.c $(O)/gen/flags
 	@mkdir -p $(@D)
@@ -123,6 +125,12 @@ $(FOR_LUA)/moonlet.so: $(CORE_OBJ) $(BIND_OBJ)
 $(O)/moonlet.so: $(FOR_LUA)/moonlet.so FORCE
 	@cmp -s $< $@ || { cp $< $@.new && mv $@.new $@; }
 FORCE:
+
+# The binding for programs that link Lua and the library into one file; after it come libmoonlet.a and Lua's archive.
+$(FOR_LUA)/libmoonlet-lua.a: $(BIND_OBJ)
+	@rm -f $@
+	$(SAY) AR $@
+	$(Q)$(AR) rcs $@ $^
 
 $(O)/moonlet: $(FOR_LUA)/obj/lua/main.o $(CORE_OBJ) $(BIND_OBJ)
 	$(SAY) LD $@

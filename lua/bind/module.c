@@ -40,6 +40,15 @@ moon_bind *moon__lua_bind(lua_State *L) {
 
 /* ---- the core table ---- */
 
+/* The runtime of the host that made the state, if it put one there: registry["moonlet.runtime"], a light userdata. */
+static moon_runtime *host_runtime(lua_State *L) {
+  moon_runtime *runtime;
+  lua_getfield(L, LUA_REGISTRYINDEX, "moonlet.runtime");
+  runtime = lua_islightuserdata(L, -1) ? moon_runtime_retain(lua_touserdata(L, -1)) : NULL;
+  lua_pop(L, 1);
+  return runtime;
+}
+
 static moon_bind *push_bind(lua_State *L) {
   moon_bind *b = moon__lua_newblock(L, sizeof *b);
   memset(b, 0, sizeof *b);
@@ -49,7 +58,8 @@ static moon_bind *push_bind(lua_State *L) {
   lua_pushliteral(L, "locked");
   lua_setfield(L, -2, "__metatable");
   lua_setmetatable(L, -2);
-  b->runtime = moon_runtime_new(NULL);
+  b->runtime = host_runtime(L);
+  if (!b->runtime) b->runtime = moon_runtime_new(NULL);
   if (b->runtime) b->ctx = moon_context_new(b->runtime);
   if (b->ctx) (void)moon_cache_folder_set(b->ctx, "usual"); /* without memory for the word there is no cache */
   if (!b->ctx) {

@@ -1,8 +1,10 @@
 #!/bin/sh
-# Writes lua/moonlet/**/*.lua as C data to standard output: embed.sh, run at the top of the checkout. Comments that are lines of
-# their own and indentation are left out, a quarter of the bytes; lines keep their numbers. So long strings may not be used there.
+# Writes lua/moonlet/**/*.lua as C data to standard output: embed.sh [PARTS], run at the top of the checkout; PARTS such as "rl testing"
+# are left out. Comments that are lines of their own and indentation are left out too, a quarter of the bytes; lines keep their
+# numbers. So long strings may not be used there.
 set -eu
 files=$(find lua/moonlet -name '*.lua' | LC_ALL=C sort)
+for part in "$@"; do files=$(printf '%s\n' $files | grep -vE "^lua/moonlet/$part(\.lua|/)"); done
 if grep -nE '\[=*\[|\\$' $files >&2; then echo "embed.sh: long strings and comments are not for lua/moonlet" >&2; exit 1; fi
 echo '/* Made by spec/support/embed.sh: the Lua files of the library. */'
 echo '#include "embed.h"'

@@ -30,6 +30,18 @@ cspec: $(CSPEC)
 $(O)/examples/%: examples/%.c $(O)/libmoonlet.a
 	@mkdir -p $(@D)
 	$(CC) -std=c11 $(OPT) $(WARN) -Icore $(CFLAGS) $(LDFLAGS) -o $@ $< $(O)/libmoonlet.a $(LIBS)
+# Programs that hold Lua: one file with all in it, and one with a window where SDL2 is there.
+LUA_ARCHIVE := $(wildcard $(shell pkg-config --variable=libdir $(LUA_PC) 2>/dev/null)/liblua$(LUA).a)
+STATIC       = $(FOR_LUA)/libmoonlet-lua.a $(O)/libmoonlet.a
+SDL         := $(shell pkg-config --exists sdl2 2>/dev/null && echo yes)
+cspec: $(if $(LUA_ARCHIVE),$(O)/examples/host/single) $(if $(SDL),$(O)/examples/host/window)
+$(O)/examples/host/single: examples/host/single.c $(STATIC)
+	@mkdir -p $(@D)
+	$(CC) -std=c11 $(OPT) $(WARN) -no-pie $(LUA_CFLAGS) $(CFLAGS) -Wl,--gc-sections $(LDFLAGS) -o $@ $< $(STATIC) $(LUA_ARCHIVE) $(LIBS)
+$(O)/examples/host/window: examples/host/window.c $(STATIC)
+	@mkdir -p $(@D)
+	$(CC) -std=c11 $(OPT) $(WARN) -Icore $(LUA_CFLAGS) $(shell pkg-config --cflags sdl2) $(CFLAGS) $(LDFLAGS) -o $@ $< $(STATIC) \
+	  $(LUA_LIBS) $(shell pkg-config --libs sdl2) $(LIBS)
 $(O)/spec/%: spec/%.c $(O)/libmoonlet.a
 	@mkdir -p $(@D)
 	$(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $@ $< $(O)/libmoonlet.a $(LIBS)
@@ -47,7 +59,7 @@ asan:
 	ASAN_OPTIONS=allocator_may_return_null=1 MOONLET_BUILD=$(O)-asan MOONLET_SANITIZER=1 $(O)-asan/moonlet spec/support/run_busted.lua $(SPECFILE)
 tsan:
 	$(call SANITIZED,tsan,thread)
-	MOONLET_BUILD=$(O)-tsan MOONLET_SANITIZER=1 MOONLET_THREADS=4 $(O)-tsan/moonlet spec/support/run_busted.lua $(if $(SPEC),$(SPECFILE),spec/backends spec/core spec/lua spec/passes)
+	MOONLET_BUILD=$(O)-tsan MOONLET_SANITIZER=1 MOONLET_THREADS=4 $(O)-tsan/moonlet spec/support/run_busted.lua $(if $(SPEC),$(SPECFILE),spec/backends spec/core spec/lua spec/passes spec/ops/convolution_spec.lua spec/ops/values_spec.lua spec/ops/random_spec.lua spec/ops/control_spec.lua)
 comma := ,
 
 oom:
