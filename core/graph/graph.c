@@ -118,6 +118,23 @@ static moon_status list_nodes(moon_context *ctx, moon_graph *g) {
   return s;
 }
 
+static bool lists_input(const moon_graph *g, const moon_node *n) {
+  for (int i = 0; i < g->ninputs; i++) {
+    if (g->inputs[i]->node == n) return true;
+  }
+  return false;
+}
+
+/* Nothing could ever bind an input that is not listed. */
+static moon_status check_listed(moon_context *ctx, const moon_graph *g) {
+  for (int i = 0; i < g->nnodes; i++) {
+    const moon_node *n = g->nodes[i];
+    if (n->op->id == MOON_OP_input && !lists_input(g, n))
+      return moon__fail_node(ctx, n, MOON_EARGUMENT, "graph: outputs depend on input '%s', which is not among the inputs", n->name);
+  }
+  return MOON_OK;
+}
+
 moon_graph *moon__graph_make(moon_context *ctx, int ninputs, moon_value *const *inputs, int noutputs, moon_value *const *outputs,
                              int neffects, moon_value *const *effects) {
   moon_graph *g = moon__alloc(ctx->runtime, sizeof *g);
@@ -130,8 +147,11 @@ moon_graph *moon__graph_make(moon_context *ctx, int ninputs, moon_value *const *
   bool ok = keep_values(ctx->runtime, &g->inputs, &g->ninputs, inputs, ninputs) &&
             keep_values(ctx->runtime, &g->outputs, &g->noutputs, outputs, noutputs) &&
             keep_values(ctx->runtime, &g->effects, &g->neffects, effects, neffects);
-  if (ok && list_nodes(ctx, g) == MOON_OK && list_variables(ctx, g)) return g;
-  moon__fail_memory(ctx);
+  if (!ok) moon__fail_memory(ctx);
+  if (ok && list_nodes(ctx, g) == MOON_OK && check_listed(ctx, g) == MOON_OK) {
+    if (list_variables(ctx, g)) return g;
+    moon__fail_memory(ctx);
+  }
   moon_graph_release(g);
   return NULL;
 }
@@ -183,11 +203,6 @@ static moon_status check_inputs(moon_context *ctx, const moon_graph *g) {
     else if (moon__map_has(&listed, n))
       s = moon__fail_node(ctx, n, MOON_EARGUMENT, "graph: input '%s' is listed twice", n->name);
     else if (!moon__map_put(&listed, n, ctx)) s = moon__fail_memory(ctx);
-  }
-  for (int i = 0; s == MOON_OK && i < g->nnodes; i++) {
-    const moon_node *n = g->nodes[i];
-    if (n->op->id == MOON_OP_input && !moon__map_has(&listed, n))
-      s = moon__fail_node(ctx, n, MOON_EARGUMENT, "graph: outputs depend on input '%s', which is not among the inputs", n->name);
   }
   moon__map_free(&listed);
   return s;

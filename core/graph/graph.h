@@ -19,7 +19,8 @@ struct moon_graph {
   moon_program_cache *programs;
 };
 
-/* As moon_graph_new, but takes reads as they are (passes, and bodies of composites). */
+/* As moon_graph_new, but takes reads as they are (passes, and bodies of composites). Fails as well when an input is reached that is
+** not listed: nothing could bind it. */
 moon_graph *moon__graph_make(moon_context *ctx, int ninputs, moon_value *const *inputs, int noutputs, moon_value *const *outputs,
                              int neffects, moon_value *const *effects);
 /* Nodes that roots reach, inputs first, in order of id; caller frees *nodes with moon__free. Stops at values in stop (may be

@@ -566,12 +566,6 @@ static moon_status check_inputs(parser *p, const moon_graph *g) {
       status = moon__fail_memory(p->ctx);
     }
   }
-  for (int i = 0; status == MOON_OK && i < g->nnodes; i++) {
-    const moon_node *n = g->nodes[i];
-    if (n->op->id == MOON_OP_input && !moon__map_has(&listed, n)) {
-      status = moon__fail(p->ctx, MOON_EFORMAT, "input '%s' is used but not listed", n->name);
-    }
-  }
   moon__map_free(&listed);
   return status;
 }

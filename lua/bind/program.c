@@ -173,46 +173,57 @@ static int run_whole(lua_State *L, moon_bind *b, const moon_lua_program *p, run_
 
 /* ---- runs in slices ---- */
 
-/* What a sliced run needs until it is done: runs[program] = { args, inputs.., outputs.. }. */
-static void keep(lua_State *L, const moon_lua_program *p, const run_args *a) {
-  int first = a->first_converted, last = a->first_block + p->nout;
+/* What a sliced run needs until it is done: runs[program] = { args, outputs.., inputs.. }; the table is used again. Pushes it. */
+static void push_kept(lua_State *L, int idx) {
+  moon__lua_getkey(L, &runs_key);
+  lua_pushvalue(L, idx);
+  lua_rawget(L, -2);
+  lua_remove(L, -2);
+}
+
+static void push_room(lua_State *L, int n) {
+  push_kept(L, 1);
+  if (lua_istable(L, -1)) return;
+  lua_pop(L, 1);
+  lua_createtable(L, n, 0);
   moon__lua_getkey(L, &runs_key);
   lua_pushvalue(L, 1);
-  lua_createtable(L, last - first + p->nin + 1, 0);
+  lua_pushvalue(L, -3);
+  lua_rawset(L, -3);
+  lua_pop(L, 1);
+}
+
+static void keep(lua_State *L, const moon_lua_program *p, const run_args *a) {
+  int first = a->first_converted, last = a->first_block + p->nout, n = 0;
+  push_room(L, last - first + p->nin + 1);
   lua_pushvalue(L, 2);
-  lua_rawseti(L, -2, 1);
-  for (int i = 0; i < p->nout; i++) {
-    lua_pushvalue(L, a->first_block + i);
-    lua_rawseti(L, -2, i + 2);
+  lua_rawseti(L, -2, ++n);
+  for (int i = a->first_block; i < last; i++) {
+    lua_pushvalue(L, i);
+    lua_rawseti(L, -2, ++n);
   }
   for (int i = first; i < a->first_block; i++) {
     lua_pushvalue(L, i);
-    lua_rawseti(L, -2, p->nout + 2 + i - first);
+    lua_rawseti(L, -2, ++n);
   }
   for (int i = 0; i < p->nin; i++) {
     lua_rawgeti(L, 2, i + 1);
-    lua_rawseti(L, -2, p->nout + 2 + a->first_block - first + i);
+    lua_rawseti(L, -2, ++n);
   }
-  lua_rawset(L, -3);
   lua_pop(L, 1);
 }
 
 void moon__lua_program_forget(lua_State *L, int idx) {
   const moon_lua_program *p = lua_touserdata(L, idx);
   if (!p->running) return;
-  moon__lua_getkey(L, &runs_key);
-  lua_pushvalue(L, idx);
-  lua_pushnil(L);
-  lua_rawset(L, -3);
+  push_kept(L, idx);
+  if (lua_istable(L, -1)) {
+    for (int i = (int)moon__lua_rawlen(L, -1); i >= 1; i--) {
+      lua_pushnil(L);
+      lua_rawseti(L, -2, i);
+    }
+  }
   lua_pop(L, 1);
-}
-
-/* Pushes what keep stored, nil for none. */
-static void push_kept(lua_State *L) {
-  moon__lua_getkey(L, &runs_key);
-  lua_pushvalue(L, 1);
-  lua_rawget(L, -2);
-  lua_remove(L, -2);
 }
 
 /* Outputs that were not given are made before the run starts. */
@@ -250,16 +261,13 @@ static int go_on(lua_State *L, moon_bind *b, moon_lua_program *p, double budget_
   moon_status status;
   moon__lua_no_origin(b);
   status = moon_run_step(b->ctx, p->run, budget_us, &done);
-  if (status != MOON_OK || done) {
-    moon__lua_program_forget(L, 1);
-    p->running = false;
-  }
-  if (status != MOON_OK) return moon__lua_raise(L, b);
   lua_pushboolean(L, done);
-  if (!done) return 1;
-  luaL_checkstack(L, p->nout + 2, "too many outputs");
+  if (status == MOON_OK && !done) return 1;
+  luaL_checkstack(L, p->nout + 8, "too many outputs");
   for (int i = 0; i < p->nout; i++) lua_rawgeti(L, kept, i + 2);
-  return 1 + p->nout;
+  moon__lua_program_forget(L, 1);
+  p->running = false;
+  return status == MOON_OK ? 1 + p->nout : moon__lua_raise(L, b);
 }
 
 /* With the table of a run that has begun, or none: goes on. The kept table is on top. */
@@ -292,7 +300,7 @@ static int run(lua_State *L) {
   run_args a;
   lua_settop(L, 2);
   if (p->running) {
-    push_kept(L);
+    push_kept(L, 1);
     if (lua_istable(L, -1) && is_resume(L)) return resume(L, b, p);
     lua_pop(L, 1);
   } else if (lua_isnil(L, 2)) {
@@ -301,7 +309,7 @@ static int run(lua_State *L) {
   a = read_args(L, b, p);
   if (!a.sliced) return run_whole(L, b, p, &a);
   start(L, b, p, &a);
-  push_kept(L);
+  push_kept(L, 1);
   return go_on(L, b, p, a.budget_us);
 }
 

@@ -156,6 +156,16 @@ describe("a host", function()
   end)
 end)
 
+describe("a steady step", function()
+  it("makes no system call, and allocates nothing in C or Lua", function()
+    if sanitizer then return end
+    local steps = os.getenv "MOONLET_SOAK" and 1000000 or 10000
+    local said = said_by(build .. "/spec/core/steady " .. build .. " " .. steps)
+    if said:match "^none" then return pending(said) end
+    assert.equal("ok: no calls\nstatus 0\n", said)
+  end)
+end)
+
 describe("many", function()
   it("contexts come and go, and share a runtime between threads", function()
     assert.equal("ok: 200 lives, 4 threads\nstatus 0\n", said_by(build .. "/spec/core/contexts"))

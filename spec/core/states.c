@@ -3,13 +3,11 @@
 ** module, builds, trains, leaves objects of every kind in every order, also in the middle of a run in slices, and is closed. Lua
 ** itself is found by dlopen, so that this program needs no header of it. Arguments: the folder of moonlet.so, the rounds.
 */
-#include <dlfcn.h>
-#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
-typedef struct lua_State lua_State;
+#include "lua_api.h"
+
 
 static const char script[] =
     "package.cpath = BUILD .. '/?.so;' .. package.cpath\n"
@@ -33,38 +31,23 @@ static const char script[] =
     "if ROUND % 5 == 1 then core.trace_begin() keep3 = v * 2 end\n"
     "if ROUND % 7 == 1 then coroutine.wrap(function() keep4 = core.uniform { 8 } coroutine.yield() end)() end\n";
 
-typedef struct lua_api {
-  lua_State *(*newstate)(void);
-  void (*openlibs)(lua_State *);
-  int (*load)(lua_State *, const char *);
-  int (*pcall)(lua_State *, int, int, int, ptrdiff_t, void *);
-  const char *(*tolstring)(lua_State *, int, size_t *);
-  void (*close)(lua_State *);
-} lua_api;
-
-static void *open_lua(void) {
-  static const char *const names[] = {"liblua5.4.so.0", "liblua5.4.so", "liblua.so.5.4"};
-  void *lua = NULL;
-  for (size_t i = 0; !lua && i < sizeof names / sizeof *names; i++) lua = dlopen(names[i], RTLD_NOW | RTLD_GLOBAL);
-  return lua;
-}
-
-/* ISO C has no cast from an object's address to a function's. */
-static int find(void *lua, const char *name, void *function) {
-  void *symbol = dlsym(lua, name);
-  memcpy(function, &symbol, sizeof symbol);
-  return symbol != NULL;
+static void *plain_alloc(void *user, void *block, size_t old_bytes, size_t new_bytes) {
+  (void)user;
+  (void)old_bytes;
+  if (new_bytes) return realloc(block, new_bytes);
+  free(block);
+  return NULL;
 }
 
 static int run(const lua_api *api, lua_State *L, const char *text) {
-  if (api->load(L, text) == 0 && api->pcall(L, 0, 0, 0, 0, NULL) == 0) return 0;
+  if (lua_api_run(api, L, text) == 0) return 0;
   printf("failed: %s\n", api->tolstring(L, -1, NULL));
   return 1;
 }
 
 static int one_round(const lua_api *api, const char *build, int round) {
   char head[1024];
-  lua_State *L = api->newstate();
+  lua_State *L = api->newstate(plain_alloc, NULL);
   int result;
   if (!L) return 1;
   snprintf(head, sizeof head, "BUILD, ROUND = [[%s]], %d", build, round);
@@ -77,7 +60,7 @@ static int one_round(const lua_api *api, const char *build, int round) {
 /* Two states at once, closed in the order they were opened. */
 static int two(const lua_api *api, const char *build) {
   char head[1024];
-  lua_State *a = api->newstate(), *b = api->newstate();
+  lua_State *a = api->newstate(plain_alloc, NULL), *b = api->newstate(plain_alloc, NULL);
   int result;
   if (!a || !b) return 1;
   snprintf(head, sizeof head, "BUILD, ROUND = [[%s]], 0", build);
@@ -104,15 +87,10 @@ int main(int argc, char **argv) {
   int rounds = argc > 2 ? atoi(argv[2]) : 200;
   long early = 0;
   lua_api api;
-  void *lua = open_lua();
-  if (!lua) {
+  if (!lua_api_open(&api)) {
     printf("none: no liblua5.4 to load\n");
     return 0;
   }
-  if (!find(lua, "luaL_newstate", &api.newstate) || !find(lua, "luaL_openlibs", &api.openlibs) ||
-      !find(lua, "luaL_loadstring", &api.load) || !find(lua, "lua_pcallk", &api.pcall) ||
-      !find(lua, "lua_tolstring", &api.tolstring) || !find(lua, "lua_close", &api.close))
-    return 1;
   for (int i = 0; i < rounds; i++) {
     if (one_round(&api, build, i)) return 1;
     if (i == rounds / 4) early = resident();

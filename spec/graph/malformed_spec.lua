@@ -100,7 +100,7 @@ describe("malformed graph text", function()
     { with "%1 = exp(%0) : f32 [2,3] { inputs outputs }", "exp: has no bodies" },
     { with "%1 = exp(%0) : f32 [2,3] @ x", "line 3, column .*'\"' expected" },
     { 'graph { %0 = input "x" : f32 [] inputs %0, %0 outputs %0 }', "listed once" },
-    { 'graph { %0 = input "x" : f32 [] inputs outputs %0 }', "input 'x' is used but not listed" },
+    { 'graph { %0 = input "x" : f32 [] inputs outputs %0 }', "input 'x', which is not among the inputs" },
     { 'graph { %0 = input "x" : f32 [] %1 = exp(%0) : f32 [] inputs %1 outputs %0 }', "must be an input listed once, got exp" },
     { 'graph { %0 = input "x" : f32 [] inputs %0 outputs %0 effects %0 }', "is no assign but input" },
     { "graph { inputs outputs %0 }", "a value that was made before" },
