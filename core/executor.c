@@ -20,14 +20,28 @@ typedef enum run_kind { WHOLE, SLICED, BACKGROUND } run_kind;
 
 /* ---- Making ---- */
 
+/* The status block stands behind everything else in the arena. */
+static size_t status_offset(const moon_program *p) { return (p->arena_bytes + 63) & ~(size_t)63; }
+static size_t arena_bytes(const moon_program *p) {
+  return p->device->backend->check ? status_offset(p) + MOON_STATUS_BYTES : p->arena_bytes;
+}
+
+static moon_run *make(moon_context *ctx, moon_program *p, size_t arena_offset);
+
+/* Bodies of a run never run at the same time: they compute in one place behind the run's own part of the arena. */
 static bool make_children(moon_context *ctx, moon_run *run) {
   const moon_program *p = run->program;
   run->children = moon__alloc_array(ctx->runtime, (size_t)p->nlaunches * 2, sizeof *run->children);
+  size_t own = (arena_bytes(p) + 63) & ~(size_t)63, most = 0; /* as checked as the buffers in it */
   if (!run->children) return false;
   for (int i = 0; i < p->nlaunches * 2; i++) {
     moon_program *child = p->launches[i / 2].child[i % 2];
-    if (child && !(run->children[i] = moon__run_new_child(ctx, child))) return false;
+    if (!child) continue;
+    run->children[i] = make(ctx, child, run->shares ? run->arena_offset + own : 0);
+    if (!run->children[i]) return false;
+    if (run->shares && run->children[i]->arena_bytes > most) most = run->children[i]->arena_bytes;
   }
+  run->arena_bytes = own + most;
   return true;
 }
 
@@ -46,10 +60,14 @@ static void set_array(moon_run *run, int operand, const moon_base *base) {
 
 /* Where a buffer that does not change from run to run lies. */
 static moon_base fixed_base(const moon_run *run, const moon_plan_buffer *b) {
-  const moon_storage *s = b->kind == MOON_BUFFER_CONSTANT ? run->program->constants[b->index]->storage
-                          : b->kind == MOON_BUFFER_PERSISTENT ? run->persistent : run->arena;
-  if (b->kind == MOON_BUFFER_CONSTANT) return (moon_base){s->data, s->handle, 0};
-  return (moon_base){s->data ? s->data + b->offset : NULL, s->handle, b->offset};
+  if (b->kind == MOON_BUFFER_ARENA) {
+    size_t at = run->arena_offset + b->offset;
+    return (moon_base){run->arena->data ? run->arena->data + at : NULL, run->arena->handle, at};
+  }
+  if (b->kind == MOON_BUFFER_PERSISTENT)
+    return (moon_base){run->persistent->data ? run->persistent->data + b->offset : NULL, run->persistent->handle, b->offset};
+  const moon_storage *s = run->program->constants[b->index]->storage;
+  return (moon_base){s->data, s->handle, 0};
 }
 
 static void make_arrays(moon_run *run) {
@@ -61,19 +79,8 @@ static void make_arrays(moon_run *run) {
     memcpy(a->shape, o->view.shape, sizeof a->shape);
     memcpy(a->strides, o->view.strides, sizeof a->strides);
     if (o->buffer < 0) continue;
-    if (is_bound(p->buffers[o->buffer].kind)) {
-      run->bound[run->nbound++] = i;
-      continue;
-    }
-    moon_base base = fixed_base(run, &p->buffers[o->buffer]);
-    set_array(run, i, &base);
+    if (is_bound(p->buffers[o->buffer].kind)) run->bound[run->nbound++] = i;
   }
-}
-
-/* The status block stands behind everything else in the arena. */
-static size_t status_offset(const moon_program *p) { return (p->arena_bytes + 63) & ~(size_t)63; }
-static size_t arena_bytes(const moon_program *p) {
-  return p->device->backend->check ? status_offset(p) + MOON_STATUS_BYTES : p->arena_bytes;
 }
 
 static void make_calls(moon_run *run) {
@@ -83,10 +90,31 @@ static void make_calls(moon_run *run) {
     moon_call *c = &run->calls[i];
     *c = (moon_call){.node = l->node, .attrs = l->node->attrs, .state = l->choice.state, .in = run->arrays + l->operands,
                      .out = run->arrays + l->operands + l->nin, .nin = l->nin, .nout = l->nout, .rng = &run->rng,
-                     .fault = &run->fault, .arena = run->arena->handle, .launch = i, .status_offset = status_offset(p)};
-    if (l->scratch >= 0) c->scratch_offset = p->buffers[l->scratch].offset;
-    if (l->scratch >= 0 && run->arena->data) c->scratch = run->arena->data + c->scratch_offset;
+                     .fault = &run->fault, .launch = i, .status_offset = status_offset(p)};
+    if (l->scratch >= 0) c->scratch_offset = run->arena_offset + p->buffers[l->scratch].offset;
     run->may_fault |= p->device->backend->check && l->choice.may_fault;
+  }
+}
+
+/* Points arrays and calls, also of the bodies, into the arena. */
+static void place(moon_run *run, moon_arena *arena) {
+  const moon_program *p = run->program;
+  run->arena = arena;
+  if (run->placed == arena && run->placed_handle == arena->handle) return;
+  run->placed = arena;
+  run->placed_handle = arena->handle;
+  for (int i = 0; i < p->noperands; i++) {
+    int buffer = p->operands[i].buffer;
+    if (buffer < 0 || is_bound(p->buffers[buffer].kind)) continue;
+    moon_base base = fixed_base(run, &p->buffers[buffer]);
+    set_array(run, i, &base);
+  }
+  for (int i = 0; i < p->nlaunches; i++) {
+    run->calls[i].arena = arena->handle;
+    if (p->launches[i].scratch >= 0 && arena->data) run->calls[i].scratch = arena->data + run->calls[i].scratch_offset;
+  }
+  for (int i = 0; run->shares && i < p->nlaunches * 2; i++) {
+    if (run->children[i]) place(run->children[i], arena);
   }
 }
 
@@ -98,8 +126,7 @@ static moon_storage *touched(moon_context *ctx, moon_device *device, size_t byte
 static bool allocate(moon_context *ctx, moon_run *run) {
   moon_runtime *r = ctx->runtime;
   const moon_program *p = run->program;
-  run->arena = touched(ctx, p->device, arena_bytes(p));
-  run->persistent = run->arena ? touched(ctx, p->device, p->persistent_bytes) : NULL;
+  run->persistent = touched(ctx, p->device, p->persistent_bytes);
   run->arrays = moon__alloc_array(r, (size_t)p->noperands, sizeof *run->arrays);
   run->bound = moon__alloc_array(r, (size_t)p->noperands, sizeof *run->bound);
   run->calls = moon__alloc_array(r, (size_t)p->nlaunches, sizeof *run->calls);
@@ -114,7 +141,15 @@ static bool allocate(moon_context *ctx, moon_run *run) {
          run->next && run->reads && run->versions;
 }
 
-static moon_run *make(moon_context *ctx, moon_program *p) {
+/* A device that reports faults late keeps the report in the arena, so there each run has its own. */
+static bool make_arena(moon_context *ctx, moon_run *run) {
+  run->arena = &run->none;
+  if (!run->shares) run->arena = moon__arena_new(ctx, run->program->device, run->arena_bytes ? run->arena_bytes : 1);
+  if (run->arena) place(run, run->arena);
+  return run->arena != NULL;
+}
+
+static moon_run *make(moon_context *ctx, moon_program *p, size_t arena_offset) {
   moon_run *run = moon__alloc(ctx->runtime, sizeof *run);
   if (!run) {
     moon__fail_memory(ctx);
@@ -122,20 +157,25 @@ static moon_run *make(moon_context *ctx, moon_program *p) {
   }
   run->runtime = ctx->runtime;
   run->program = p;
-  if (!allocate(ctx, run) || !make_children(ctx, run)) {
-    moon__run_free(run);
-    moon__fail_memory(ctx);
-    return NULL;
+  run->shares = !p->device->backend->check;
+  run->arena_offset = arena_offset;
+  run->top = arena_offset == SIZE_MAX;
+  if (run->top) run->arena_offset = 0;
+  if (run->top) moon__arena_join(ctx->runtime);
+  bool ok = allocate(ctx, run) && make_children(ctx, run);
+  if (ok) {
+    make_arrays(run);
+    make_calls(run);
+    ok = make_arena(ctx, run);
   }
-  make_arrays(run);
-  make_calls(run);
-  return run;
+  if (ok) return run;
+  moon__run_free(run);
+  moon__fail_memory(ctx);
+  return NULL;
 }
 
-moon_run *moon__run_new_child(moon_context *ctx, moon_program *p) { return make(ctx, p); }
-
 moon_run *moon_run_new(moon_context *ctx, moon_program *p) {
-  moon_run *run = make(ctx, p);
+  moon_run *run = make(ctx, p, SIZE_MAX);
   if (run) run->owned = moon_program_retain(p);
   return run;
 }
@@ -149,6 +189,11 @@ static void drop_tensors(moon_tensor **t, int n) {
   }
 }
 
+static void give_arena(moon_run *run) {
+  if (run->taken) moon__arena_give(run->runtime, run->arena);
+  run->taken = false;
+}
+
 /* Lets go of what the last start bound. */
 static void unbind(moon_run *run) {
   const moon_program *p = run->program;
@@ -158,6 +203,7 @@ static void unbind(moon_run *run) {
   drop_tensors(run->outputs, p->graph->noutputs);
   drop_tensors(run->results, p->graph->noutputs);
   drop_tensors(run->reads, p->nvariables);
+  give_arena(run);
   run->active = false;
 }
 
@@ -169,7 +215,8 @@ void moon__run_free(moon_run *run) {
   drop_tensors(run->next, p->nvariables);
   drop_tensors(run->staged, p->graph->ninputs + p->graph->noutputs);
   for (int i = 0; run->children && i < p->nlaunches * 2; i++) moon__run_free(run->children[i]);
-  moon__storage_release(run->arena);
+  if (!run->shares && run->arena != &run->none) moon__arena_free(r, run->arena);
+  if (run->top) moon__arena_leave(r, run->arena_bytes);
   moon__storage_release(run->persistent);
   void *const blocks[] = {run->children, run->arrays, run->bound, run->calls, run->inputs, run->outputs, run->results, run->bases,
                           run->next, run->reads, run->versions, run->staged, run->background, run};
@@ -467,11 +514,21 @@ static moon_status complete(moon_context *ctx, moon_run *run) {
     }
     v->version++;
   }
+  give_arena(run);
   run->active = run->in_background = false;
   return MOON_OK;
 }
 
 /* ---- Public ---- */
+
+static moon_status take_arena(moon_context *ctx, moon_run *run) {
+  if (!run->shares || run->arena_bytes == 0) return MOON_OK;
+  moon_arena *arena = moon__arena_take(ctx, run->program->device, run->arena_bytes);
+  if (!arena) return ctx->status;
+  place(run, arena);
+  run->taken = true;
+  return MOON_OK;
+}
 
 static moon_status start(moon_context *ctx, moon_run *run, moon_tensor *const *inputs, moon_tensor *const *outputs, uint64_t step,
                          run_kind kind) {
@@ -480,6 +537,7 @@ static moon_status start(moon_context *ctx, moon_run *run, moon_tensor *const *i
   moon_status s = bind_inputs(ctx, run, inputs, kind);
   if (s == MOON_OK) s = bind_outputs(ctx, run, outputs, kind);
   if (s == MOON_OK) s = bind_variables(ctx, run, kind != WHOLE);
+  if (s == MOON_OK) s = take_arena(ctx, run);
   if (s != MOON_OK) {
     unbind(run);
     return s;
@@ -529,7 +587,7 @@ static moon_run *take_idle(moon_context *ctx, moon_program *p) {
   moon_run *run = p->idle;
   p->idle = NULL;
   moon__mutex_unlock(ctx->runtime->lock);
-  return run ? run : make(ctx, p);
+  return run ? run : make(ctx, p, SIZE_MAX);
 }
 
 static void give_idle(moon_context *ctx, moon_program *p, moon_run *run) {

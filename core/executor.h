@@ -3,6 +3,7 @@
 */
 #ifndef MOON_EXECUTOR_H
 #define MOON_EXECUTOR_H
+#include "arena.h"
 #include "base/context.h"
 #include "plan/plan.h"
 
@@ -18,7 +19,13 @@ struct moon_run {
   moon_runtime *runtime;
   moon_program *program;
   moon_program *owned; /* retained for runs that a caller made; NULL for those that a program or a run owns */
-  moon_storage *arena, *persistent;
+  moon_arena *arena; /* while it runs: taken from the runtime, or the parent's; &none where there is nothing to hold */
+  moon_arena none;
+  size_t arena_offset, arena_bytes; /* its part of the arena, with those of its children */
+  const moon_arena *placed;         /* where arrays point, and what lay there */
+  const void *placed_handle;
+  bool top, shares, taken; /* top: of no other run. shares: arenas are taken when it starts and given back; else it has its own */
+  moon_storage *persistent;
   moon_array *arrays;  /* one per operand */
   moon_call *calls;    /* one per launch */
   int *bound, nbound;  /* operands in buffers that change from run to run */
@@ -41,7 +48,6 @@ struct moon_run {
   int stage;
 };
 
-moon_run *moon__run_new_child(moon_context *ctx, moon_program *p);
 void moon__run_free(moon_run *run);
 /* Points operands at bases. */
 void moon__run_bind(moon_run *run);

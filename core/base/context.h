@@ -24,6 +24,8 @@ struct moon_runtime {
   moon_mutex *lock;         /* guards dims, devices and program caches */
   moon_dims *dims;
   moon_pool *pool;
+  struct moon_arena *arenas; /* idle ones, in arena.c; under the lock */
+  int runs;                  /* that were made and not freed; under the lock */
   moon_worker_thread *worker; /* NULL before the first background run */
   int ndevices, device_capacity;
   moon_device **devices;

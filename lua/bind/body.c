@@ -136,16 +136,6 @@ static bool take_captures(moon_bind *b, moon_lua_list *list, moon_value **captur
   return fits;
 }
 
-/* A placeholder that was made inside a body is nobody's input. */
-static void refuse_strangers(lua_State *L, const moon_graph *g) {
-  for (int i = 0; i < g->nnodes; i++) {
-    const moon_node *n = g->nodes[i];
-    bool listed = n->op->id != MOON_OP_input;
-    for (int k = 0; !listed && k < g->ninputs; k++) listed = g->inputs[k]->node == n;
-    if (!listed) moon__lua_fail(L, "input '%s' was made inside a body, which cannot be given a value for it", n->name);
-  }
-}
-
 void moon__lua_body_close(lua_State *L, moon_bind *b, moon_body_graph *body, const moon_lua_list *formals) {
   closing_lists out = outputs_of(L, body);
   moon_value **captures = NULL;
@@ -166,7 +156,6 @@ void moon__lua_body_close(lua_State *L, moon_bind *b, moon_body_graph *body, con
   moon_scope_close(b->ctx);
   if (!g) moon__lua_raise(L, b);
   moon__lua_own(L, b, -1, MOON_LUA_GRAPH, g);
-  refuse_strangers(L, g);
   if (!fits && ncaptures <= room) moon__lua_raise(L, b);
   if (!fits) moon__lua_fail(L, "a body uses %d outer values, at most %d are possible", ncaptures, room);
 }
