@@ -553,13 +553,13 @@ static moon_status check_effects(parser *p, const lists *l) {
   return MOON_OK;
 }
 
-/* The inputs listed and the input nodes of the graph must be the same, each once. */
-static moon_status check_inputs(parser *p, const moon_graph *g) {
+/* The inputs listed must be input nodes, each once. */
+static moon_status check_inputs(parser *p, const lists *l) {
   moon_map listed;
   moon_status status = MOON_OK;
   moon__map_init(&listed, p->ctx->runtime);
-  for (int i = 0; status == MOON_OK && i < g->ninputs; i++) {
-    const moon_node *n = g->inputs[i]->node;
+  for (int i = 0; status == MOON_OK && i < l->ninputs; i++) {
+    const moon_node *n = l->inputs[i]->node;
     if (n->op->id != MOON_OP_input || moon__map_has(&listed, n)) {
       status = moon__fail(p->ctx, MOON_EFORMAT, "input %d must be an input listed once, got %s", i + p->ctx->index_base, n->op->name);
     } else if (!moon__map_put(&listed, n, p)) {
@@ -573,13 +573,11 @@ static moon_status check_inputs(parser *p, const moon_graph *g) {
 /* Reads of variables stand in the text as a graph has them: resolved against the assigns before them. */
 static moon_graph *make_graph(parser *p, const lists *l, const char *at) {
   moon_graph *g = NULL;
-  if (check_effects(p, l) == MOON_OK) {
+  if (check_effects(p, l) == MOON_OK && check_inputs(p, l) == MOON_OK) {
     g = moon__graph_make(p->ctx, l->ninputs, l->inputs, l->noutputs, l->outputs, l->neffects, l->effects);
   }
-  if (g && check_inputs(p, g) == MOON_OK) return g;
-  moon_graph_release(g);
-  fail_within(p, at);
-  return NULL;
+  if (!g) fail_within(p, at);
+  return g;
 }
 
 /* "{ nodes lists }" */
