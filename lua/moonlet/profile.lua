@@ -8,6 +8,7 @@
 -- print(p.ops[1].name, p.ops[1].us, p.ops[1].gflops)
 
 local core = require "moonlet.core"
+local host = require "moonlet.host"
 local util = require "moonlet.util"
 
 local profile = {}
@@ -230,7 +231,7 @@ function profile.run(f, opts)
   if not results[1] then error(results[2], 0) end
   if settings.trace then core.write_file(settings.trace, profile.trace_text(found)) end
   local made = Profile(found, settings, limits)
-  if settings.print then io.stdout:write(made:text(), "\n") end
+  if settings.print then host.write(made:text() .. "\n") end
   return made, util.unpack(results, 2, results.n)
 end
 

@@ -4,7 +4,7 @@ local resnet50 = require("spec.bench.workloads.resnet50_infer")
 
 return function(bench, report)
   if not bench.wants("compile", "resnet50") then return end
-  print("compile")
+  report.group("compile")
   local made = resnet50(1)
   made.model:compile { optimizer = ml.optim.SGD { lr = 0.1, momentum = 0.9 }, loss = "sparse_categorical_crossentropy" }
   for _, kind in ipairs { "predict", "train" } do

@@ -117,7 +117,7 @@ end
 
 return function(bench, report)
   if not bench.wants("embed", "embed") then return end
-  print("embedding")
+  report.group("embedding")
   budgets(report)
   small_nets(report)
   steady(report)

@@ -5,7 +5,7 @@ local timing = require("spec.bench.timing")
 
 return function(bench, report)
   if not bench.wants("fixed", "fixed") then return end
-  print("fixed costs")
+  report.group("fixed costs")
   local function chain(n)
     core.trace_begin()
     local x = core.placeholder("x", "f32", { 8, 8 }, 2)

@@ -113,7 +113,7 @@ local function adam(n)
 end
 
 return function(bench, report)
-  print("kernels")
+  report.group("kernels")
   local means = {}
   local function take(row, us, spread)
     report.row { workload = row.name, kind = "kernel", ours_us = us, spread = spread, flops = row.flops, bytes = row.bytes }

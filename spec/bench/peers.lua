@@ -124,7 +124,6 @@ function peers.measure(bench, w, list, rounds, round_us, before, after)
       peer.failed = why
     end
     if why then notes[#notes + 1] = peer.name .. ": " .. why end
-    if not peer.failed then peer:ask("round 1") end
   end
   os.remove(path)
   before()

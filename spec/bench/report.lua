@@ -46,14 +46,26 @@ function report.limit_percent(us, flops, bytes)
   return 100 * least / us
 end
 
+local title
+
+--- What the rows that follow are called, printed before the first of them.
+function report.group(text) title = text end
+
+local function print_title()
+  if title then print(title) end
+  title = nil
+end
+
 --- A figure without peers or limit.
 function report.figure(name, kind, value, unit, note)
+  print_title()
   print(string.format("  %-46s %12s %-8s %s", name, number(value), unit, note or ""))
   report.rows[#report.rows + 1] = { workload = name, kind = kind, value = value, unit = unit }
 end
 
 --- The time of a workload or kernel. row: workload, kind, ours_us, flops, bytes, spread, peers_us, note.
 function report.row(row)
+  print_title()
   local fastest
   for _, us in pairs(row.peers_us or {}) do fastest = math.min(fastest or us, us) end
   row.ratio = fastest and fastest / row.ours_us or nil
@@ -76,6 +88,9 @@ end
 --- The geometric mean over workloads with peers; a row at 90 % of its limit counts as 1.5 at least.
 function report.summary()
   local sum, count, below = 0, 0, {}
+  print(string.format("limits, best of the run: %.0f GFLOP/s, %.1f GB/s read, %.1f GB/s copied", limits.gflops, limits.read_gbps,
+    limits.copy_gbps))
+  for key, value in pairs(limits) do report.rows[1][key] = value end
   for _, row in ipairs(report.rows) do
     if row.ratio and (row.kind == "train" or row.kind == "infer") then
       local ratio = row.limit_percent >= 90 and math.max(row.ratio, 1.5) or row.ratio
@@ -86,6 +101,64 @@ function report.summary()
   if count == 0 then return end
   print(string.format("geometric mean of the ratios over %d workloads: %.2f; below 1: %s", count, math.exp(sum / count),
     #below > 0 and table.concat(below, ", ") or "none"))
+end
+
+-- ---- Markdown, for README.md ----
+
+local function names_of_peers()
+  local seen, names = {}, {}
+  for _, row in ipairs(report.rows) do
+    for name in pairs(row.peers_us or {}) do
+      if not seen[name] then
+        seen[name] = true
+        names[#names + 1] = name
+      end
+    end
+  end
+  table.sort(names)
+  return names
+end
+
+-- The spread of whoever was fastest among the peers, and of ours.
+local function spread_text(row)
+  local spread = row.spread or 0
+  for name, us in pairs(row.peers_us or {}) do
+    if row.ratio and us == row.ratio * row.ours_us then spread = math.max(spread, row.peers_spread[name]) end
+  end
+  return string.format("%.0f %%", 100 * spread)
+end
+
+local function megabytes(bytes) return bytes and string.format("%.0f", bytes / 1e6) or "" end
+
+local function leanest(row)
+  local least
+  for _, bytes in pairs(row.peers_peak_bytes or {}) do least = math.min(least or bytes, bytes) end
+  return least
+end
+
+--- A table of workloads: times with units, ratio, percent of limit, spread, peak memory in MB of ours and the leanest peer.
+function report.markdown()
+  local peers = names_of_peers()
+  local head = { "workload", "ours" }
+  for _, name in ipairs(peers) do head[#head + 1] = (name:gsub("_", " ")) end
+  for _, name in ipairs { "ratio", "of limit", "spread", "MB", "leanest MB" } do head[#head + 1] = name end
+  local lines = { "| " .. table.concat(head, " | ") .. " |", "|" .. string.rep("---|", #head) }
+  for _, row in ipairs(report.rows) do
+    if row.ours_us and row.kind ~= "kernel" then
+      local cells = { row.workload, report.time(row.ours_us) }
+      for _, name in ipairs(peers) do
+        local us = row.peers_us and row.peers_us[name]
+        cells[#cells + 1] = us and report.time(us) or ""
+      end
+      cells[#cells + 1] = row.ratio and string.format("%.2f", row.ratio) or ""
+      cells[#cells + 1] = string.format("%.0f %%", row.limit_percent)
+      cells[#cells + 1] = spread_text(row)
+      cells[#cells + 1] = megabytes(row.ours_peak_bytes)
+      cells[#cells + 1] = megabytes(leanest(row))
+      lines[#lines + 1] = "| " .. table.concat(cells, " | ") .. " |"
+    end
+  end
+  return table.concat(lines, "\n") .. "\n"
 end
 
 -- ---- JSON ----

@@ -4,7 +4,8 @@ local ml = require("moonlet")
 local core = require("moonlet.core")
 local report = require("spec.bench.report")
 
-local GROUPS = { "fixed", "compile", "start", "kernels", "embed", "workloads" }
+local GROUPS = { "fixed", "compile", "start", "kernels", "embed", "workloads", "scaling" }
+local BY_ITSELF = { scaling = true } -- only when it is named
 
 -- Words of ONLY: groups, or what names of rows begin with.
 local words = {}
@@ -23,6 +24,7 @@ if bench.peers == "" or bench.peers == "0" then bench.peers = nil end
 --- Writes what is known so far.
 function bench.write()
   core.write_file(bench.build .. "/bench/results.json", report.json())
+  core.write_file(bench.build .. "/bench/table.md", report.markdown())
 end
 
 --- Is a row of this group wanted?
@@ -32,14 +34,14 @@ function bench.wants(group, name)
     if word == group then return true end
     named = named or (not is_group(word) and name and name:sub(1, #word) == word)
   end
-  return named or #words == 0
+  return named or (#words == 0 and not BY_ITSELF[group])
 end
 
 local function wants_group(group)
   for _, word in ipairs(words) do
     if word == group or not is_group(word) then return true end
   end
-  return #words == 0
+  return #words == 0 and not BY_ITSELF[group]
 end
 
 os.execute("mkdir -p " .. bench.build .. "/bench")

@@ -7,7 +7,7 @@ local function seconds() return core.clock_us() / 1e6 end
 
 return function(bench, report)
   if not bench.wants("start", "start") then return end
-  print("start")
+  report.group("start")
   local best = math.huge
   for _ = 1, 7 do
     local begin = seconds()

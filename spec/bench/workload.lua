@@ -57,19 +57,26 @@ end
 local Workload = {}
 Workload.__index = Workload
 
---- Builds a workload from its seed. Training steps go on from step to step; `make` again to begin anew.
-function workload.make(name)
-  local row = row_of(name)
-  ml.seed(1)
-  local made = require("spec.bench.workloads." .. (row[4] or name))(row[3])
-  local mode = row[2] == "train" and "train" or "infer"
-  local graph, inputs = graph_of(made, row[2])
-  local self = setmetatable({ name = name, kind = row[2], inputs = inputs, graph = graph, mode = mode }, Workload)
+--- What runs `made`: { model, x, y } or { models, step, x }; see the files of workloads/.
+function workload.of(made, kind)
+  kind = kind or "train"
+  local mode = kind == "train" and "train" or "infer"
+  local graph, inputs = graph_of(made, kind)
+  local self = setmetatable({ kind = kind, inputs = inputs, graph = graph, mode = mode }, Workload)
   self.weights, self.bytes = weights_of(made), made.bytes
   self.program = graph:program { mode = mode, inputs = inputs }
   self.args = { step = 0, out = {} }
   for i, t in ipairs(inputs) do self.args[i] = t end
   for i, output in ipairs(self.program:outputs()) do self.args.out[i] = ml.zeros(output.shape, output.dtype) end
+  return self
+end
+
+--- Builds a workload from its seed. Training steps go on from step to step; `make` again to begin anew.
+function workload.make(name)
+  local row = row_of(name)
+  ml.seed(1)
+  local self = workload.of(require("spec.bench.workloads." .. (row[4] or name))(row[3]), row[2])
+  self.name = name
   return self
 end
 

@@ -62,7 +62,7 @@ local function memory_note(row)
 end
 
 return function(bench, report)
-  print("workloads")
+  report.group("workloads")
   for _, row in ipairs(workload.ROWS) do
     if bench.wants("workloads", row[1]) then
       local w = workload.make(row[1])
