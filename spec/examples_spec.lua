@@ -61,6 +61,13 @@ describe("examples in Lua", function()
     has(output, "\nlocal ")
   end)
 
+  it("cart_pole: learns to balance, and shows it", function()
+    local output = example "cart_pole.lua"
+    has(output, "^after  4%d+ steps the pole stays up for +%d+\n")
+    has(output, "learnt: %d+ steps of at most 500")
+    has(output, "\n +[/|\\] +x +%-?%d%.%d+  angle")
+  end)
+
   it("swish_layer: trains", function()
     local output = example "swish_layer.lua"
     has(output, "^loss %d")

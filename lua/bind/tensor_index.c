@@ -69,11 +69,31 @@ int moon__lua_index_at(lua_State *L) {
   }
 }
 
+/* Entry i of a tensor that has elements. The view owns nothing: it is good while t is, so nothing that can free t may run. */
+static moon_tensor entry_of(const moon_tensor *t, int64_t i) {
+  moon_tensor view = {.refs = 1, .runtime = t->runtime, .storage = t->storage, .dtype = t->dtype, .ndim = t->ndim - 1};
+  view.offset = t->offset + i * t->strides[0];
+  for (int k = 0; k < view.ndim; k++) {
+    view.shape[k] = t->shape[k + 1];
+    view.strides[k] = t->strides[k + 1];
+  }
+  return view;
+}
+
+/* t[i] = v. From numbers and tables into memory that the host sees nothing is made; else finalizers may run, so the view is an
+** object of Lua's. */
 int moon__lua_newindex(lua_State *L) {
   moon_bind *b = moon__lua_bind(L);
   if (lua_type(L, 2) != LUA_TNUMBER)
     return moon__lua_fail(L, "a Tensor has no field %s that could be set", moon__lua_describe(L, b, 2).s);
   lua_settop(L, 3);
+  moon_tensor *t = moon__lua_check(L, b, 1, MOON_LUA_TENSOR, "[]", "argument 1");
+  bool has_rows = moon_tensor_ndim(t) > 0 && moon_tensor_count(t) > 0 && moon_tensor_data(t);
+  if (has_rows && moon__lua_kind(L, b, 3) == MOON_LUA_OTHER) {
+    moon_tensor view = entry_of(t, position(L, b, 2, moon_tensor_size(t, 0), "[]"));
+    moon__lua_set(L, b, &view, 3, "[]");
+    return 0;
+  }
   tensor_at(L, b);
   moon__lua_set(L, b, moon__lua_check(L, b, -1, MOON_LUA_TENSOR, "[]", "view"), 3, "[]");
   return 0;

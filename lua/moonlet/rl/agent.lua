@@ -149,12 +149,13 @@ end
 
 local function read_actions(self, actor, many, deterministic)
   local out = actor.out[deterministic and 1 or #actor.out]
-  if many then return out:totable() end
+  if many then return out:totable(actor.list) end
   if self.action_space.n then return out:item() end
-  return out:totable()[1]
+  return out:totable(actor.list)[1]
 end
 
---- An action for an observation, or a list of actions for a list of observations: one call of the network for all.
+--- An action for an observation, or a list of actions for a list of observations: one call of the network for all. A list is the
+-- agent's own; the next call with as many observations overwrites it.
 -- @tparam table observation
 -- @tparam[opt=false] boolean deterministic what is thought best; else the agent explores
 function Agent:act(observation, deterministic)

@@ -155,7 +155,7 @@ function DQN:make_program()
   local b = self.buffer:batch(self.batch_size)
   local inputs = { b.observations, b.actions, b.rewards, b.next_observations, b.terminated, b.weights }
   self.program = new_step(self):program(b.observations, b.actions, b.rewards, b.next_observations, b.terminated, b.weights)
-  self.loss, self.errors = ml.zeros {}, ml.zeros { self.batch_size }
+  self.loss, self.errors, self.error_list = ml.zeros {}, ml.zeros { self.batch_size }, {}
   inputs.out = { self.loss, self.errors }
   self.arguments = inputs
 end
@@ -176,7 +176,7 @@ end
 function DQN:slice(budget_us)
   if not self:run_slice(self.program, self.arguments, budget_us) then return false end
   self.n_updates = self.n_updates + 1
-  if self.prioritized then self.buffer:update_priorities(self.batch.list, self.errors:totable()) end
+  if self.prioritized then self.buffer:update_priorities(self.batch.list, self.errors:totable(self.error_list)) end
   if self.since_target >= self.target_update_interval then
     self.since_target = 0
     self.move_target:run(self.no_arguments)

@@ -13,6 +13,11 @@ describe("subscripts of a tensor", function()
     assert.same({ { 10, 20 }, { 30, 4 }, { 50, 60 } }, t:totable())
     t[2] = 0
     assert.same({ 0, 0 }, t[2]:totable())
+    local odd = core.tensor({ { 1, 2, 3 }, { 4, 5, 6 } }, "i32"):transpose() -- rows whose entries are apart
+    odd[2] = { 20, 50 }
+    odd[-1][1] = 30
+    odd[1] = core.variable(core.tensor({ 7, 8 }), "v", false)
+    assert.same({ { 7, 8 }, { 20, 50 }, { 30, 6 } }, odd:totable())
   end)
 
   it("accept whole floats and refuse the rest", function()
@@ -23,6 +28,11 @@ describe("subscripts of a tensor", function()
     assert.error_matches(function() return t[-4] end, "index %-4 is out of range")
     assert.error_matches(function() return t[1.5] end, "a subscript must be a whole number, got 1.5")
     assert.error_matches(function() return t[true] end, "got true")
+    assert.error_matches(function() t[-4] = 1 end, "index %-4 is out of range: the first axis has 3 entries")
+    assert.error_matches(function() t[1] = { 1, 2, 3 } end, "shapes differ: to %(%), from a table of %(3%)")
+    assert.error_matches(function() t[1] = { 1, "x" } end, "a number or boolean is expected at %[2%], got 'x'")
+    assert.error_matches(function() core.zeros({})[1] = 1 end, "a tensor of rank 0 has no entries")
+    assert.error_matches(function() core.zeros({ 0, 3 })[1] = 1 end, "the first axis has 0 entries")
     assert.error_matches(function() t[9] = 1 end, "index 9 is out of range")
     assert.error_matches(function() t.size = 1 end, "no field 'size' that could be set")
     assert.error_matches(function() return t[1][1] end, "rank 0 has no entries")

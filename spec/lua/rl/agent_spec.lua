@@ -145,6 +145,41 @@ describe("agents", function()
   end)
 end)
 
+describe("steady steps of agents", function()
+  local function garbage(f)
+    for _ = 1, 150 do f() end -- the list of the last returns is full
+    collectgarbage()
+    collectgarbage "stop"
+    local before = collectgarbage "count"
+    for _ = 1, 100 do f() end
+    local grown = collectgarbage "count" - before
+    collectgarbage "restart"
+    return grown * 1024
+  end
+
+  it("make no garbage", function()
+    local one, one_after, many, many_after, actions, rewards, ends = { 1, 2, 3, 4 }, { 2, 3, 4, 5 }, {}, {}, {}, {}, {}
+    for i = 1, 8 do
+      many[i], many_after[i], actions[i], rewards[i], ends[i] = { i, 2, 3, 4 }, { 1, 2, i, 4 }, i % 2, i, i == 3
+    end
+    for kind in pairs(KINDS) do
+      local agent = make(kind, kind ~= "DQN" and { n_steps = 40 } or nil)
+      assert.is_true(garbage(function()
+        agent:act(one)
+        agent:observe(one, 1, 0.5, one_after, false)
+        agent:learn()
+      end) < 100, kind)
+      agent = make(kind, kind ~= "DQN" and { n_steps = 40 } or nil)
+      assert.is_true(garbage(function()
+        agent:act(many)
+        agent:observe(many, actions, rewards, many_after, ends, ends)
+        agent:learn()
+      end) < 100, kind .. ", many")
+      assert.is_true(agent.n_updates > 0)
+    end
+  end)
+end)
+
 describe("agents as files", function()
   local path = os.tmpname()
   teardown(function()
