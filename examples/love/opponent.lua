@@ -27,9 +27,9 @@ function Opponent:reset()
   ml.seed(self.seed)
   self.agent = ml.rl.DQN {
     observation_space = Court.OBSERVATION, action_space = Court.ACTIONS, seed = self.seed, net_arch = { 32, 32 },
-    learning_rate = 2e-3, batch_size = 64, buffer_size = 64 * 512, learning_starts = 64 * 10, train_freq = 1, gradient_steps = 4,
-    gamma = 0.97, target_update_interval = 64 * 25, total_timesteps = 64 * 300, exploration_fraction = 1,
-    exploration_final_eps = 0.02,
+    learning_rate = function(left) return 4e-4 + 2e-3 * left end, batch_size = 64, buffer_size = 64 * 512,
+    learning_starts = 64 * 10, train_freq = 1, gradient_steps = 4, gamma = 0.97, target_update_interval = 64 * 25,
+    total_timesteps = 64 * 1200, exploration_fraction = 0.25, exploration_final_eps = 0.02,
   }
   self.agent:prepare(#self.courts) -- now, not in a frame
   self.curve, self.hits, self.balls, self.begun = {}, 0, 0, false

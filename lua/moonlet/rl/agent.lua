@@ -288,7 +288,9 @@ end
 
 local function set_rate(self)
   if type(self.learning_rate) ~= "function" then return end
-  self.optimizer.lr = self.learning_rate(math.max(0, 1 - self.num_timesteps / self.total_timesteps))
+  local rate = self.learning_rate(math.max(0, 1 - self.num_timesteps / self.total_timesteps))
+  if rate == self.rate then return end
+  self.rate, self.optimizer.lr = rate, rate
 end
 
 -- Does what is due, for so long.
