@@ -122,4 +122,5 @@ return function(bench, report)
   small_nets(report)
   steady(report)
   tickets(report)
+  require("spec.bench.love")(bench, report)
 end

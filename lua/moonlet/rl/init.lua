@@ -34,6 +34,7 @@ return util.lazy({}, {
   MountainCar = "moonlet.rl.mountain_car",
   ObservationNorm = "moonlet.rl.observation_norm",
   PPO = "moonlet.rl.ppo",
+  Policy = "moonlet.rl.policy",
   Parameters = "moonlet.rl.parameters",
   PrioritizedReplayBuffer = "moonlet.rl.prioritized_replay_buffer",
   REINFORCE = "moonlet.rl.reinforce",

@@ -120,6 +120,22 @@ describe("agents", function()
     assert.equal(0, agent:act({ 1 }, true))
   end)
 
+  it("may act alone: rl.Policy", function()
+    local agent = make "PPO"
+    local path, o = os.tmpname(), { { 1, 2, 3, 4 }, { -1, 2, -3, 4 } }
+    agent:save(path)
+    local loaded = rl.Policy { observation_space = 4, action_space = 2, network = function() return ml.load(path) end }
+    local policy = rl.Policy { observation_space = 4, action_space = 2, net_arch = { 16 }, normalize_observations = true }
+    policy:load(path)
+    assert.same(agent:act(o, true), loaded:act(o, true))
+    testing.equal(policy.model(ml.tensor(o)), agent.model(ml.tensor(o)))
+    policy:save(path)
+    os.remove(path)
+    os.remove(path .. ".agent")
+    assert.has_error(function() policy:observe({}, 1) end, "rl.Policy: observe: a policy does not learn")
+    assert.is_false((pcall(policy.learn, policy)))
+  end)
+
   it("count returns of episodes", function()
     local agent = rl.DQN { observation_space = 1, action_space = 2, seed = 1 }
     assert.is_nil(agent:mean_return())

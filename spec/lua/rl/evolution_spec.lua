@@ -123,20 +123,6 @@ describe("rl.EvolutionStrategy", function()
   end)
 end)
 
--- A policy that plays: the network called for one observation.
-local function player(model, scale)
-  local n = #scale
-  local x, action = ml.zeros { 1, n }, ml.zeros({ 1 }, "i64")
-  local row, factors = x:reshape { n }, ml.tensor(scale)
-  local f = ml.fn(function(o) return ml.argmax(model(o * factors), 2) end)
-  local program, arguments = f:program(x), { x, out = { action } }
-  return function(observation)
-    row:set(observation)
-    program:run(arguments)
-    return action:item()
-  end
-end
-
 -- Generations until the mean of the search is as good as wanted; judge(policy) is to be made large. Gives the last judgement.
 local function evolve(es, parameters, policy, judge, good, generations)
   local values = {}
@@ -154,10 +140,6 @@ local function evolve(es, parameters, policy, judge, good, generations)
   return nil
 end
 
-local function network(inputs, outputs, hidden)
-  return ml.Sequential { ml.input { nil, inputs }, nn.Dense { hidden, activation = "tanh" }, nn.Dense { outputs } }
-end
-
 local function at_least(env, goal)
   return function(policy)
     local mean = rl.evaluate(policy, env, { n_eval_episodes = 10, seed = 5 })
@@ -168,9 +150,9 @@ end
 describe("networks without gradients", function()
   local function cart_pole(seed, make)
     ml.seed(seed)
-    local model = network(4, 2, 8)
-    local parameters, env = rl.Parameters { model }, rl.CartPole { seed = seed }
-    local policy = player(model, { 1, 1, 1, 1 })
+    local env = rl.CartPole { seed = seed }
+    local policy = rl.Policy { env = env, net_arch = { 8 } }
+    local parameters = rl.Parameters { policy.model }
     assert.is_nil(at_least(env, 200)(policy))
     local function judge(p) return (rl.evaluate(p, env, { n_eval_episodes = 3 })) end
     local mean = evolve(make(parameters:get()), parameters, policy, judge, at_least(rl.CartPole {}, 450), 60)
@@ -194,9 +176,12 @@ describe("networks without gradients", function()
   for seed, label in task.seeds(1) do
     it("swing a car up a hill by CMA-ES" .. label, function()
       ml.seed(seed)
-      local model = network(2, 3, 4)
-      local parameters, env = rl.Parameters { model }, rl.MountainCar { seed = seed }
-      local policy = player(model, { 1, 50 })
+      local env, scale = rl.MountainCar { seed = seed }, ml.tensor { 1, 50 } -- speeds are small
+      local policy = rl.Policy { env = env, network = function()
+        local function scaled(x) return x * scale end
+        return ml.Sequential { ml.input { nil, 2 }, scaled, nn.Dense { 4, activation = "tanh" }, nn.Dense { 3 } }
+      end }
+      local parameters = rl.Parameters { policy.model }
       assert.is_nil(at_least(env, -120)(policy))
       local function judge(p) return (rl.evaluate(p, env, { n_eval_episodes = 2 })) end
       local mean = evolve(rl.CMAES { parameters:get(), 1, popsize = 16, seed = seed }, parameters, policy, judge,
