@@ -80,9 +80,9 @@ MOON_INLINE float divide_down(float a, float b) {
 ** rest of a tile is copied to a block of its own. ---- */
 enum { BLOCK = 16, BYTES_BLOCK = 64 }; /* elements: of loops over numbers; of loops that also touch bytes */
 
-typedef struct operand_bytes { int64_t block, in, first, out; } operand_bytes; /* first: of p[0] */
+typedef struct operand_bytes { uint8_t block, in, first, out; } operand_bytes; /* first: of p[0]; so small that it is one number */
 
-static __attribute__((noinline)) void run_rest(moon_tile_fn run, char *y, const char *const *p, int64_t from, int64_t n, int nin,
+static void run_rest(moon_tile_fn run, char *y, const char *const *p, int64_t from, int64_t n, int nin,
                                                operand_bytes b) {
   _Alignas(64) char in[3][BYTES_BLOCK * 8], out[BYTES_BLOCK * 8];
   const char *q[3] = {in[0], in[1], in[2]};
@@ -94,8 +94,8 @@ static __attribute__((noinline)) void run_rest(moon_tile_fn run, char *y, const 
   run(out, q, NULL, b.block);
   memcpy(y + from * b.out, out, (size_t)(n * b.out));
 }
-MOON_INLINE void run_blocks(moon_tile_fn run, char *y, const char *const *p, int64_t n, int nin, operand_bytes b) {
-  int64_t whole = n & -b.block;
+static __attribute__((noinline)) void run_blocks(moon_tile_fn run, char *y, const char *const *p, int64_t n, int nin, operand_bytes b) {
+  int64_t whole = n & -(int64_t)b.block;
   if (whole > 0) run(y, p, NULL, whole);
   if (whole < n) run_rest(run, y, p, whole, n - whole, nin, b);
 }
@@ -126,7 +126,7 @@ MOON_INLINE void run_blocks(moon_tile_fn run, char *y, const char *const *p, int
     }                                                                                                       \
   }                                                                                                         \
   static void tile_##name(char *y, const char *const *p, const int64_t *step, int64_t n) {                  \
-    const int64_t block = sizeof(out_type) == 1 || sizeof(first_type) == 1 ? BYTES_BLOCK : BLOCK;           \
+    const uint8_t block = sizeof(out_type) == 1 || sizeof(first_type) == 1 ? BYTES_BLOCK : BLOCK;           \
     (void)step;                                                                                             \
     run_blocks(block_##name, y, p, n, nin, (operand_bytes){block, sizeof(float), sizeof(first_type), sizeof(out_type)}); \
   }
