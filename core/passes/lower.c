@@ -33,12 +33,12 @@ static double mean_count(const moon_node *n) {
   return (double)count / (double)result;
 }
 
-/* mean (x) = sum (x) / n */
+/* mean (x) = sum (x) / n: divided, so that the mean of equal numbers whose sum is exact is that number. */
 static moon_status lower_mean(moon_pass_env *env, const moon_node *n, moon_value *const *in, moon_value **out) {
   double count = mean_count(n);
   if (count == 0) return MOON_OK;
   moon_value *sum = moon__apply(env->ctx, MOON_OP_sum, n->attrs, 1, in);
-  out[0] = moon__scale(env->ctx, sum, 1 / count);
+  out[0] = sum ? moon__div(env->ctx, sum, moon__number(env->ctx, sum, count)) : NULL;
   return out[0] ? MOON_OK : env->ctx->status;
 }
 
