@@ -9,7 +9,7 @@ local sanitized = os.getenv("MOONLET_SANITIZER") ~= nil
 local tolerance = { default = { 5e-7, 1e-7 }, large = { 2e-6, 1e-7 } }
 
 local function allowed(case, list)
-  if case.rtol or list.rtol then return case.rtol or list.rtol, case.atol or 1e-7 end
+  if case.rtol or list.rtol then return case.rtol or list.rtol, case.atol or list.atol or 1e-7 end
   local pair = case.large and tolerance.large or tolerance.default
   return pair[1], pair[2]
 end
