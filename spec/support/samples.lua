@@ -434,7 +434,8 @@ cases.layer_norm = {
 }
 cases.rms_norm = { { any { 3, 5 } }, { any { 3, 5 }, any { 5 } }, { any { 2, 3, 4 }, any { 2, 4 }, attrs = { axes = { 1, 3 } } },
   { any { 0, 4 }, any { 4 } } }
-cases.batch_norm_train = {
+-- Channels of equal numbers: what rounding their mean leaves is divided by the root of epsilon.
+cases.batch_norm_train = { rtol = 5e-7, atol = 1e-5,
   { any { 6, 3 }, any { 3 }, any { 3 } }, { any { 2, 3, 4 }, any { 3 }, any { 3 }, attrs = { axis = 2, epsilon = 1e-2 } },
   { any { 3, 4, 4, 2 }, any { 2 }, any { 2 } },
 }
