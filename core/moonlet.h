@@ -400,6 +400,15 @@ MOON_API moon_status moon_model_save(moon_context *ctx, moon_model *m, const cha
 /* The bytes that moon_model_save would write; free with moon_text_release. */
 MOON_API char *moon_model_encode(moon_context *ctx, const moon_model *m, uint64_t step, size_t *bytes);
 
+/* ---- In Lua ---- */
+/* A host that opens Lua states gives them its runtime, before they require the module, as light userdata in the registry:
+**   lua_pushlightuserdata(L, runtime);
+**   lua_setfield(L, LUA_REGISTRYINDEX, MOON_LUA_RUNTIME);
+** The state retains it, so all hooks of moon_host hold there too. States that are given one runtime share its memory counters, threads
+** and devices, and may run on different threads at once; models go from one to the other as strings (model:serialize). Without it each
+** state has a runtime of its own. The runtime must come from the same copy of the library: moonlet.so exports this API as well. */
+#define MOON_LUA_RUNTIME "moonlet.runtime"
+
 #ifdef __cplusplus
 }
 #endif

@@ -40,10 +40,10 @@ moon_bind *moon__lua_bind(lua_State *L) {
 
 /* ---- the core table ---- */
 
-/* The runtime of the host that made the state, if it put one there: registry["moonlet.runtime"], a light userdata. */
+/* The runtime of the host that made the state, if it put one there: see MOON_LUA_RUNTIME in moonlet.h. */
 static moon_runtime *host_runtime(lua_State *L) {
   moon_runtime *runtime;
-  lua_getfield(L, LUA_REGISTRYINDEX, "moonlet.runtime");
+  lua_getfield(L, LUA_REGISTRYINDEX, MOON_LUA_RUNTIME);
   runtime = lua_islightuserdata(L, -1) ? moon_runtime_retain(lua_touserdata(L, -1)) : NULL;
   lua_pop(L, 1);
   return runtime;

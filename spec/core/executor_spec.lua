@@ -35,6 +35,29 @@ local function run_sliced(program, tensors, rng, variables)
   return results, slices
 end
 
+describe("random graphs and budgets", function()
+  local total = os.getenv "MOONLET_SOAK" and 1000 or few and 10 or 60
+
+  it("give the bits of a whole run, in slices and in the background, " .. total .. " of them", function()
+    for seed = 1, total do
+      local g, tensors = random_graph.build(seed, 6 + seed % 20)
+      local rng = random_graph.generator(seed)
+      local program = g:program { mode = "train", inputs = tensors }
+      local saved = save(g:variables())
+      local args = { step = 3 }
+      for i, t in ipairs(tensors) do args[i] = t end
+      local want = graphs.bytes { program:run(args) }
+      local after = graphs.bytes(save(g:variables()))
+      restore(g:variables(), saved)
+      assert.equal(want, graphs.bytes((run_sliced(program, tensors, rng, g:variables()))), "seed " .. seed)
+      assert.equal(after, graphs.bytes(save(g:variables())))
+      restore(g:variables(), saved)
+      assert.equal(want, graphs.bytes { program:start(args):result() }, "seed " .. seed)
+      assert.equal(after, graphs.bytes(save(g:variables())))
+    end
+  end)
+end)
+
 describe("a run in slices", function()
   for _, name in ipairs(graphs.names) do
     for _, off in ipairs { "", "all" } do

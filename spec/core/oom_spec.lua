@@ -11,4 +11,13 @@ describe("out of memory", function()
     assert.matches("ok: %d+ points of failure, %d+ allocations\nstatus 0\n$", said)
     assert.is_true(tonumber(said:match "ok: (%d+)") >= 20, said)
   end)
+
+  it("in Lua is an error each time, leaks nothing, and the state trains on to the same result", function()
+    local points = os.getenv "MOONLET_SOAK" and 1e9 or os.getenv "MOONLET_SANITIZER" and 5 or 25
+    local pipe = assert(io.popen(string.format("%s/spec/core/oom_lua %s %d 2>&1; echo status $?", build, build, points)))
+    local said = pipe:read "*a"
+    pipe:close()
+    if said:match "^none" then return pending(said) end
+    assert.matches("^ok: %d+ points of %d+\nstatus 0\n$", said)
+  end)
 end)

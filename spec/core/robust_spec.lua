@@ -166,13 +166,20 @@ describe("a steady step", function()
   end)
 end)
 
+describe("a child of a fork", function()
+  it("computes on, with threads of its own", function()
+    if sanitizer then return end
+    assert.equal("ok\nstatus 0\n", said_by(build .. "/spec/core/fork"))
+  end)
+end)
+
 describe("many", function()
   it("contexts come and go, and share a runtime between threads", function()
     assert.equal("ok: 200 lives, 4 threads\nstatus 0\n", said_by(build .. "/spec/core/contexts"))
   end)
 
   it("Lua states come and go in one process", function()
-    local rounds = sanitizer and 20 or 200
+    local rounds = os.getenv "MOONLET_SOAK" and 10000 or sanitizer and 20 or 200
     local said = said_by(build .. "/spec/core/states " .. build .. " " .. rounds)
     if said:match "^none" then return pending(said) end
     assert.matches("^ok: " .. rounds .. " states, %-?%d+ pages more after the first quarter\nstatus 0\n$", said)
