@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "base/size.h"
+#include "epilogue.h"
 #include "fast.h"
 #include "gemm.h"
 #include "span.h"
@@ -31,6 +32,8 @@ typedef struct conv_plan {
   size_t packed;
   int nspans[3];
   moon_span *spans[3]; /* behind the plan */
+  moon_finish *finish; /* likewise; NULL: none */
+  int place;           /* output that holds the target */
 } conv_plan;
 
 /* ---- One region: places of three spans for a range of images ---- */
@@ -44,6 +47,8 @@ typedef struct region {
   const moon_span *span[3];
   int64_t lo[3], hi[3]; /* of each span's places */
   bool add;
+  const float *start; /* what sums start from: for each place what lies there as in target, or (fixed) the same; NULL: 0 */
+  bool fixed;
 } region;
 
 /* Offsets of taps [from, from + n) of the region: in the source, and in the weights. */
@@ -94,14 +99,18 @@ static void multiply(const region *r, const walk *w, moon_gemm_tile t) {
   int width = r->columns <= lanes ? 1 : w->rows <= set->rows[4] && r->columns > 2 * lanes ? 4 : 2;
   int height = moon__gemm_height(w->rows, set->rows[width]);
   int64_t wide = width * lanes;
+  const float *start = t.add ? NULL : r->start;
   t.a_step = w->source_row;
   t.b_step = r->weight_step;
   t.c_step = w->target_row;
+  t.start_step = r->fixed ? 0 : w->target_row;
   for (int64_t j = 0; j < r->columns; j += wide)
     for (int64_t n = r->first_image; n < r->last_image; n++)
       for (int64_t line = 0; line < w->lines; line++) {
         t.a = r->source + n * image_of(p->source_size, p->source_channels) + w->source_at + line * w->source_line;
-        t.c = r->target + n * image_of(p->target_size, p->target_channels) + w->target_at + line * w->target_line + j;
+        int64_t at = n * image_of(p->target_size, p->target_channels) + w->target_at + line * w->target_line + j;
+        t.c = r->target + at;
+        t.start = start ? start + (r->fixed ? j : at) : NULL;
         t.b = r->weights + j;
         t.columns = moon__min_i64(wide, r->columns - j);
         moon__gemm_panel(set, MOON_GEMM_ROWS, t, w->rows, height, height * w->source_row, width, false);
@@ -115,10 +124,14 @@ static void multiply_depthwise(const region *r, const walk *w, moon_depthwise t)
   t.x_step = w->source_row;
   t.y_step = w->target_row;
   t.m = w->rows;
+  t.start_step = r->fixed ? 0 : w->target_row;
   for (int64_t n = r->first_image; n < r->last_image; n++)
     for (int64_t line = 0; line < w->lines; line++) {
       t.x = r->source + n * image_of(p->source_size, p->source_channels) + w->source_at + line * w->source_line;
-      t.y = r->target + n * image_of(p->target_size, p->target_channels) + w->target_at + line * w->target_line;
+      int64_t at = n * image_of(p->target_size, p->target_channels) + w->target_at + line * w->target_line;
+      t.y = r->target + at;
+      t.start = t.add ? t.y : r->start ? r->start + (r->fixed ? 0 : at) : NULL;
+      if (t.add) t.start_step = w->target_row;
       p->conv->depthwise(&t);
     }
 }
@@ -180,21 +193,24 @@ static moon_span span_of(const conv_plan *p, int axis, int64_t tap) {
   return *r;
 }
 
-static void clear_block(const region *r, const int64_t *from, const int64_t *to) {
+static void start_block(const region *r, const int64_t *from, const int64_t *to) {
   const conv_plan *p = r->p;
   int64_t end1 = moon__min_i64(to[1], p->target_size[1]), end2 = moon__min_i64(to[2], p->target_size[2]);
   for (int64_t n = r->first_image; n < r->last_image; n++)
     for (int64_t i = from[1]; i < end1; i++)
       for (int64_t j = from[2]; j < end2; j++) {
         int64_t at = ((n * p->target_size[0] + from[0]) * p->target_size[1] + i) * p->target_size[2] + j;
-        memset(r->target + at * p->target_channels, 0, (size_t)r->columns * sizeof *r->target);
+        float *y = r->target + at * p->target_channels;
+        size_t bytes = (size_t)r->columns * sizeof *y;
+        if (r->start) memcpy(y, r->fixed ? r->start : r->start + at * p->target_channels, bytes);
+        else memset(y, 0, bytes);
       }
 }
 
 static void run_taps(region *r, const int64_t *from, const int64_t *to) {
   const conv_plan *p = r->p;
   const int64_t *window = p->g.window;
-  clear_block(r, from, to);
+  start_block(r, from, to);
   r->add = true;
   for (int64_t i = 0; i < window[0] * window[1] * window[2]; i++) {
     moon_span s0 = span_of(p, 0, i / window[2] / window[1]), s1 = span_of(p, 1, i / window[2] % window[1]);
@@ -204,33 +220,82 @@ static void run_taps(region *r, const int64_t *from, const int64_t *to) {
   }
 }
 
+/* What a job makes: places [from, to) of images [first_image, last_image), columns of a group. */
+typedef struct job_block {
+  int64_t from[3], to[3], first_image, last_image, group, column, columns, part;
+} job_block;
+
+static job_block block_of(const conv_plan *p, int64_t job) {
+  job_block b = {.column = job % p->column_blocks * p->column_block};
+  int64_t groups = p->depthwise ? 1 : p->g.groups;
+  job /= p->column_blocks;
+  b.group = job % groups;
+  job /= groups;
+  b.part = job;
+  b.from[2] = job % p->blocks2 * p->block2;
+  job /= p->blocks2;
+  b.from[1] = job % p->blocks1 * p->block1;
+  job /= p->blocks1;
+  b.from[0] = job % p->target_size[0];
+  b.first_image = job / p->target_size[0] * p->image_block;
+  b.last_image = moon__min_i64(p->g.batch, b.first_image + p->image_block);
+  b.to[0] = b.from[0] + 1;
+  b.to[1] = moon__min_i64(p->target_size[1], b.from[1] + p->block1);
+  b.to[2] = moon__min_i64(p->target_size[2], b.from[2] + p->block2);
+  b.columns = moon__min_i64(p->column_block, (p->depthwise ? p->target_channels : p->target_group) - b.column);
+  return b;
+}
+
+static void make_block(const conv_plan *p, const moon_call *call, const job_block *b) {
+  region r = {.p = p, .first_image = b->first_image, .last_image = b->last_image, .columns = b->columns};
+  r.source = (const float *)(const void *)call->in[0].data + b->group * p->source_group + (p->depthwise ? b->column : 0);
+  r.target = (float *)(void *)call->out[p->place].data + b->group * p->target_group + b->column;
+  r.weights = (const float *)(const void *)call->in[1].data + b->group * p->target_group + b->column;
+  r.weight_step = p->g.c_out;
+  if (p->finish && p->finish->start >= 0) {
+    const moon_array *x = &call->in[p->finish->nproduct + p->finish->start];
+    r.start = (const float *)(const void *)x->data + b->group * p->target_group + b->column;
+    r.fixed = p->finish->in[p->finish->start].row_step == 0;
+  }
+  if (p->backward && !p->depthwise) { /* turned: [tap][group][c_out of it][c_in of it] */
+    r.weights = (const float *)(const void *)(call->scratch + p->packed) + b->group * p->source_group * p->target_group + b->column;
+    r.weight_step = p->target_group;
+  }
+  if (p->by_taps) run_taps(&r, b->from, b->to);
+  else run_spans(&r, b->from, b->to);
+}
+
 static void run_conv(const moon_call *call, int64_t first, int64_t last) {
   const conv_plan *p = call->state;
   for (int64_t job = first; job < last; job++) {
-    int64_t rest = job, column = rest % p->column_blocks * p->column_block;
-    rest /= p->column_blocks;
-    int64_t group = rest % (p->depthwise ? 1 : p->g.groups);
-    rest /= p->depthwise ? 1 : p->g.groups;
-    int64_t from2 = rest % p->blocks2 * p->block2;
-    rest /= p->blocks2;
-    int64_t from1 = rest % p->blocks1 * p->block1;
-    rest /= p->blocks1;
-    int64_t from0 = rest % p->target_size[0], image = rest / p->target_size[0] * p->image_block;
-    region r = {.p = p, .first_image = image, .last_image = moon__min_i64(p->g.batch, image + p->image_block)};
-    int64_t whole = p->depthwise ? p->target_channels : p->target_group;
-    r.columns = moon__min_i64(p->column_block, whole - column);
-    r.source = (const float *)(const void *)call->in[0].data + group * p->source_group + (p->depthwise ? column : 0);
-    r.target = (float *)(void *)call->out[0].data + group * p->target_group + column;
-    r.weights = (const float *)(const void *)call->in[1].data + group * p->target_group + column;
-    r.weight_step = p->g.c_out;
-    if (p->backward && !p->depthwise) { /* turned: [tap][group][c_out of it][c_in of it] */
-      r.weights = (const float *)(const void *)(call->scratch + p->packed) + group * p->source_group * p->target_group + column;
-      r.weight_step = p->target_group;
-    }
-    const int64_t from[3] = {from0, from1, from2}, to[3] = {from0 + 1, from1 + p->block1, from2 + p->block2};
-    if (p->by_taps) run_taps(&r, from, to);
-    else run_spans(&r, from, to);
+    job_block b = block_of(p, job);
+    make_block(p, call, &b);
   }
+}
+
+/* Lines that cover the image are finished together. */
+static void run_finished(const moon_call *call, int64_t first, int64_t last) {
+  const conv_plan *p = call->state;
+  moon_finishing r;
+  moon__finish_begin(&r, p->finish, call);
+  for (int64_t job = first; job < last; job++) {
+    job_block b = block_of(p, job);
+    bool whole = b.to[2] - b.from[2] == p->target_size[2];
+    int64_t lines = whole ? 1 : b.to[1] - b.from[1], rows = (b.to[2] - b.from[2]) * (whole ? b.to[1] - b.from[1] : 1);
+    make_block(p, call, &b);
+    for (int64_t n = b.first_image; n < b.last_image; n++)
+      for (int64_t i = 0; i < lines; i++) {
+        int64_t row = ((n * p->target_size[0] + b.from[0]) * p->target_size[1] + b.from[1] + i) * p->target_size[2] + b.from[2];
+        int64_t column = b.group * p->target_group + b.column;
+        const float *sums = (const float *)(const void *)call->out[p->place].data + row * p->target_channels + column;
+        moon__finish_block(&r, sums, p->target_channels, row, rows, column, b.columns, b.part, n == b.first_image && i == 0);
+      }
+  }
+}
+
+static void run_combine(const moon_call *call, int64_t first, int64_t last) {
+  const conv_plan *p = call->state;
+  moon__finish_combine(p->finish, call, first, last);
 }
 
 /* One job turns the weights of a tap and group round: [c_in, c_out] -> [c_out, c_in]. */
@@ -306,6 +371,18 @@ static void set_roles(conv_plan *p) {
   p->merged = !p->backward && !p->depthwise && g->groups == 1 && g->dilation[2] == 1;
 }
 
+static moon_status plan_finish(const moon_fast *f, conv_plan *p, moon_choice *c, int64_t parts, int64_t njobs) {
+  moon_status s = moon__finish_plan(f, p->finish, true, c);
+  const moon_finish_input *start = s == MOON_OK && p->finish->start >= 0 ? &p->finish->in[p->finish->start] : NULL;
+  if (start && start->row_step != 0 && start->row_step != p->target_channels) s = MOON_EUNSUPPORTED;
+  if (s != MOON_OK) return s;
+  if ((p->place = moon__finish_place(p->finish, c)) < 0) return MOON_EUNSUPPORTED;
+  if (!moon__finish_parts(p->finish, parts, c)) return MOON_ESIZE;
+  moon__fast_phase(c, p->finish->plain ? run_conv : run_finished, njobs);
+  if (p->finish->reduces) moon__fast_phase(c, run_combine, moon__finish_combine_jobs(p->finish));
+  return MOON_OK;
+}
+
 static moon_status plan_conv(const moon_fast *f, moon_choice *c, bool backward) {
   moon_geometry g = moon__conv_geometry(f->node);
   int64_t (*spans)(const moon_geometry *, int, moon_span *) = backward ? moon__spans_backward : moon__spans_forward;
@@ -314,21 +391,23 @@ static moon_status plan_conv(const moon_fast *f, moon_choice *c, bool backward) 
   c->dense_in = 3;
   for (int i = 0; i < 3; i++) total += count[i] = spans(&g, i, NULL);
   if (!moon__mul_i64(total, (int64_t)sizeof(moon_span), &bytes)) return MOON_ESIZE;
-  conv_plan *p = moon__fast_state(f, c, sizeof *p + (size_t)bytes);
+  conv_plan *p = moon__fast_state(f, c, sizeof *p + (f->epilogue ? sizeof *p->finish : 0) + (size_t)bytes);
   if (!p) return MOON_EMEMORY;
   p->g = g;
   p->backward = backward;
   p->set = MOON_ISA_PICK(f->isa, moon__gemm_set);
   p->conv = MOON_ISA_PICK(f->isa, moon__conv_set);
   set_roles(p);
-  moon_span *at = (moon_span *)(void *)(p + 1);
+  p->finish = f->epilogue ? (moon_finish *)(void *)(p + 1) : NULL;
+  moon_span *at = p->finish ? (moon_span *)(void *)(p->finish + 1) : (moon_span *)(void *)(p + 1);
   for (int i = 0; i < 3; at += count[i++]) {
     p->spans[i] = at;
     p->nspans[i] = (int)spans(&g, i, at);
   }
   c->kernel = backward ? MOON_ISA_TEXT(f->isa, "cpu_conv_input_grad_f32") : MOON_ISA_TEXT(f->isa, "cpu_conv_f32");
   c->why = p->depthwise ? "depthwise" : "direct, channels last";
-  if (g.batch == 0 || p->target_channels == 0 || total == 0 || count[0] == 0 || count[1] == 0 || count[2] == 0) return MOON_OK;
+  if (g.batch == 0 || p->target_channels == 0 || total == 0 || count[0] == 0 || count[1] == 0 || count[2] == 0)
+    return f->epilogue ? MOON_EUNSUPPORTED : MOON_OK; /* nothing to compute */
   choose_blocks(p);
   int64_t places = p->target_size[0] * p->target_size[1] * p->target_size[2];
   p->by_taps = p->nspans[0] * p->nspans[1] * p->nspans[2] > 1 && p->source_group >= 96 && places <= 32 * 32;
@@ -336,11 +415,12 @@ static moon_status plan_conv(const moon_fast *f, moon_choice *c, bool backward) 
     int64_t taps = g.window[0] * g.window[1] * g.window[2], floats, w_bytes;
     if (!moon__mul_i64(taps * p->source_channels, p->target_group, &floats) || !moon__mul_i64(floats, 4, &w_bytes))
       return MOON_ESIZE;
-    c->scratch_bytes = (size_t)w_bytes;
+    if (!moon__align_size((size_t)w_bytes, 64, &c->scratch_bytes)) return MOON_ESIZE;
     moon__fast_phase(c, run_turn, taps * g.groups);
   }
-  int64_t groups = p->depthwise ? 1 : g.groups;
-  moon__fast_phase(c, run_conv, p->image_blocks * p->target_size[0] * p->blocks1 * p->blocks2 * groups * p->column_blocks);
+  int64_t groups = p->depthwise ? 1 : g.groups, parts = p->image_blocks * p->target_size[0] * p->blocks1 * p->blocks2;
+  if (p->finish) return plan_finish(f, p, c, parts, parts * groups * p->column_blocks);
+  moon__fast_phase(c, run_conv, parts * groups * p->column_blocks);
   return MOON_OK;
 }
 

@@ -15,7 +15,9 @@ typedef struct moon_depthwise {
   int64_t x_step, y_step, m, channels; /* steps from row to row */
   int64_t ntaps;
   const int64_t *x_taps, *w_taps;
-  bool add; /* y += instead of y = */
+  const float *start; /* what sums start from, rows start_step apart, which may be y; NULL: 0 */
+  int64_t start_step;
+  bool add; /* start is y */
 } moon_depthwise;
 
 typedef struct moon_conv_set {

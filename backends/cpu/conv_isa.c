@@ -4,13 +4,13 @@
 #include "vector.h"
 
 /* `rows` places by `vectors` vectors of channels; lanes of the last vector. */
-MOON_INLINE void tile(const moon_depthwise *t, const float *x, float *y, int64_t j, const int rows, const int vectors,
-                      const bool part, int64_t lanes) {
+MOON_INLINE void tile(const moon_depthwise *t, const float *x, float *y, const float *start, int64_t j, const int rows,
+                      const int vectors, const bool part, int64_t lanes) {
   vf acc[4][2];
   for (int i = 0; i < rows; i++)
     for (int v = 0; v < vectors; v++) {
-      float *p = y + i * t->y_step + j + v * VL;
-      acc[i][v] = !t->add ? (vf){0} : part ? vload_part(p, lanes) : vload(p);
+      const float *p = start + i * t->start_step + j + v * VL;
+      acc[i][v] = !start ? (vf){0} : part ? vload_part(p, lanes) : vload(p);
     }
   for (int64_t s = 0; s < t->ntaps; s++) {
     const float *w = t->w + t->w_taps[s] + j, *xs = x + t->x_taps[s] + j;
@@ -30,13 +30,14 @@ MOON_INLINE void tile(const moon_depthwise *t, const float *x, float *y, int64_t
     }
 }
 
-#define COLUMNS(vectors, part, lanes)                                         \
-  do {                                                                        \
-    const float *x = t->x;                                                    \
-    float *y = t->y;                                                          \
-    int64_t i = 0;                                                            \
-    for (; i + 4 <= t->m; i += 4, x += 4 * t->x_step, y += 4 * t->y_step) tile(t, x, y, j, 4, vectors, part, lanes); \
-    for (; i < t->m; i++, x += t->x_step, y += t->y_step) tile(t, x, y, j, 1, vectors, part, lanes);                 \
+#define NEXT(n) i += n, x += n * t->x_step, y += n * t->y_step, start = start ? start + n * t->start_step : NULL
+#define COLUMNS(vectors, part, lanes)                                                                \
+  do {                                                                                               \
+    const float *x = t->x, *start = t->start;                                                        \
+    float *y = t->y;                                                                                 \
+    int64_t i = 0;                                                                                   \
+    for (; i + 4 <= t->m; NEXT(4)) tile(t, x, y, start, j, 4, vectors, part, lanes);                 \
+    for (; i < t->m; NEXT(1)) tile(t, x, y, start, j, 1, vectors, part, lanes);                      \
   } while (0)
 
 static void depthwise(const moon_depthwise *t) {

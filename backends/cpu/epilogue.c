@@ -119,6 +119,18 @@ bool moon__finish_parts(moon_finish *p, int64_t parts, moon_choice *c) {
   return true;
 }
 
+int moon__finish_place(const moon_finish *p, moon_choice *c) {
+  const moon_loop *loop = &p->e.loop;
+  int place = -1;
+  bool given = is_output(loop, p->e.acc); /* then what is stored last must not lie where the sums do */
+  c->alias_in = 0;
+  for (int i = 0; i < loop->nout; i++) {
+    bool fits = loop->out[i].reduce == MOON_OP_COUNT && loop->out[i].dtype == MOON_DTYPE_f32;
+    if (fits && (!given || loop->out[i].reg == p->e.acc)) place = i;
+  }
+  return place;
+}
+
 /* ---- One tile ---- */
 
 static int64_t offset_along(const moon_loop *loop, const moon_loop_arg *arg, int first, int last, int64_t index) {

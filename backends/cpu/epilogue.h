@@ -40,6 +40,10 @@ bool moon__finish_parts(moon_finish *p, int64_t parts, moon_choice *c);
 int64_t moon__finish_combine_jobs(const moon_finish *p); /* 0: no such phase */
 void moon__finish_combine(const moon_finish *p, const moon_call *call, int64_t first, int64_t last);
 
+/* For kernels whose blocks are too large for the stack: the output in whose memory sums can wait until they are finished, where they
+** lie. No input may have that memory: clears c->alias_in. -1: none can. */
+int moon__finish_place(const moon_finish *p, moon_choice *c);
+
 typedef struct moon_finishing {
   const moon_finish *p;
   const moon_call *call;

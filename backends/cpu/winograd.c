@@ -9,6 +9,7 @@
 
 #include "base/shape.h"
 #include "base/size.h"
+#include "epilogue.h"
 #include "fast.h"
 #include "gemm.h"
 #include "slots.h"
@@ -26,6 +27,8 @@ typedef struct winograd_plan {
   int64_t v_step, m_step; /* from position to position */
   bool apart;             /* transformed in a phase of its own */
   size_t slots, slot_bytes, m_at, v_at, zeros;
+  moon_finish *finish; /* behind the plan; NULL: none */
+  int place;           /* output that holds the target */
 } winograd_plan;
 
 static const float *input(const moon_call *call, int i) { return (const float *)(const void *)call->in[i].data; }
@@ -56,8 +59,11 @@ static void run_transform(const moon_call *call, int64_t first, int64_t last) {
   for (int64_t block = first; block < last; block++) transform_block(p, call, block, block_v(p, call, block));
 }
 
-/* v times the filters from column on -> m [positions][tiles][columns]. */
-static void multiply(const winograd_plan *p, const float *v, const float *u, float *m, int64_t tiles, int64_t columns) {
+/* v times the filters from column on -> m [positions][tiles][columns]. What is the same for all places is added at the position
+** whose number all places of a tile receive once: the one of the point 1, both ways. */
+static void multiply(const winograd_plan *p, const float *v, const float *u, const float *start, float *m, int64_t tiles,
+                     int64_t columns) {
+  const int ones = p->target.size + 3;
   int height = moon__gemm_height(tiles, p->height);
   for (int k = 0; k < p->positions; k++)
     for (int64_t j = 0; j < columns; j += PANEL) {
@@ -66,11 +72,12 @@ static void multiply(const winograd_plan *p, const float *v, const float *u, flo
       t.b = u + (j * p->positions + k * PANEL) * p->c;
       t.c = m + k * p->m_step + j;
       t.columns = moon__min_i64(PANEL, columns - j);
+      t.start = start && k == ones ? start + j : NULL;
       moon__gemm_panel(p->set, MOON_GEMM_ROWS, t, tiles, height, height * p->c, 2, true);
     }
 }
 
-static void finish_block(const winograd_plan *p, float *y, const float *m, float *unused, int64_t from, int64_t to, int64_t columns) {
+static void transform_back(const winograd_plan *p, float *y, const float *m, float *unused, int64_t from, int64_t to, int64_t columns) {
   const float *x[MOON_WINOGRAD_MAX];
   float *at[MOON_WINOGRAD_MAX];
   for (int k = 0; k < p->positions; k++) x[k] = m + k * p->m_step;
@@ -81,19 +88,64 @@ static void finish_block(const winograd_plan *p, float *y, const float *m, float
   }
 }
 
-static void run_product(const moon_call *call, int64_t first, int64_t last) {
+/* What a job makes: tiles [from, to), columns. */
+typedef struct job_block { int64_t block, from, to, column, columns; } job_block;
+
+static void make_block(const winograd_plan *p, const moon_call *call, const job_block *b, char *slot) {
+  float *v = (float *)(void *)slot, *m = (float *)(void *)(slot + p->m_at), *unused = m + p->positions * p->m_step;
+  const float *u = input(call, 2) + b->column * p->positions * p->c, *start = NULL;
+  if (p->finish && p->finish->start >= 0) start = input(call, p->finish->nproduct + p->finish->start) + b->column;
+  if (!p->apart) transform_block(p, call, b->block, v);
+  multiply(p, p->apart ? block_v(p, call, b->block) : v, u, start, m, b->to - b->from, b->columns);
+  transform_back(p, (float *)(void *)call->out[p->place].data + b->column, m, unused, b->from, b->to, b->columns);
+}
+
+/* The loop that finishes the target, over the places of the block: rows of tiles, or what there is of one, line by line. */
+static void run_loop(const winograd_plan *p, const job_block *b, moon_finishing *r) {
+  const moon_winograd_tiles *t = &p->target;
+  bool fresh = true;
+  for (int64_t at = b->from, n; at < b->to; at += n) {
+    int64_t first = at % t->columns, row = at / t->columns % t->rows, image = at / t->columns / t->rows;
+    n = moon__min_i64(b->to - at, t->columns - first);
+    int64_t lines = moon__min_i64(t->step, t->image[0] - row * t->step);
+    int64_t rows = moon__min_i64((first + n) * t->step, t->image[1]) - first * t->step;
+    bool whole = rows == t->image[1];
+    if (whole) rows *= lines, lines = 1;
+    for (int64_t i = 0; i < lines; i++, fresh = false) {
+      int64_t place = (image * t->image[0] + row * t->step + i) * t->image[1] + first * t->step;
+      const float *sums = (const float *)(const void *)r->call->out[p->place].data + place * p->f + b->column;
+      moon__finish_block(r, sums, p->f, place, rows, b->column, b->columns, b->block, fresh);
+    }
+  }
+}
+
+static void run_jobs(const moon_call *call, int64_t first, int64_t last, moon_finishing *finishing) {
   const winograd_plan *p = call->state;
   int slot = moon__slot_take(call->scratch + p->slots);
   char *own = call->scratch + p->slots + MOON_SLOTS_BYTES + (size_t)slot * p->slot_bytes;
-  float *v = (float *)(void *)own, *m = (float *)(void *)(own + p->m_at), *unused = m + p->positions * p->m_step;
   for (int64_t job = first; job < last; job++) {
-    int64_t block = job % p->blocks, column = job / p->blocks * p->columns, columns = moon__min_i64(p->columns, p->f - column);
-    int64_t from = block * p->block, to = moon__min_i64(p->target.count, from + p->block);
-    if (!p->apart) transform_block(p, call, block, v);
-    multiply(p, p->apart ? block_v(p, call, block) : v, input(call, 2) + column * p->positions * p->c, m, to - from, columns);
-    finish_block(p, (float *)(void *)call->out[0].data + column, m, unused, from, to, columns);
+    job_block b = {.block = job % p->blocks, .column = job / p->blocks * p->columns};
+    b.from = b.block * p->block;
+    b.to = moon__min_i64(p->target.count, b.from + p->block);
+    b.columns = moon__min_i64(p->columns, p->f - b.column);
+    make_block(p, call, &b, own);
+    if (finishing) run_loop(p, &b, finishing);
   }
   moon__slot_give(call->scratch + p->slots, slot);
+}
+
+static void run_product(const moon_call *call, int64_t first, int64_t last) { run_jobs(call, first, last, NULL); }
+
+static void run_finished(const moon_call *call, int64_t first, int64_t last) {
+  const winograd_plan *p = call->state;
+  moon_finishing r;
+  moon__finish_begin(&r, p->finish, call);
+  run_jobs(call, first, last, &r);
+}
+
+static void run_combine(const moon_call *call, int64_t first, int64_t last) {
+  const winograd_plan *p = call->state;
+  moon__finish_combine(p->finish, call, first, last);
 }
 
 /* ---- Plan ---- */
@@ -164,13 +216,25 @@ static bool lay_out(winograd_plan *p, moon_device *device, moon_choice *c) {
   p->zeros = MOON_SLOTS_BYTES + (size_t)slots * p->slot_bytes;
   p->v_at = p->zeros + ((size_t)p->c * sizeof(float) + 63) / 64 * 64;
   if (!moon__mul_i64(p->apart ? v : 0, p->blocks, &all) || all > INT64_MAX / 2) return false;
-  c->scratch_bytes = p->v_at + (size_t)all;
-  return true;
+  return moon__align_size(p->v_at + (size_t)all, 64, &c->scratch_bytes);
+}
+
+/* Sums start from what is the same for all places, or from 0. */
+static moon_status plan_finish(const moon_fast *f, winograd_plan *p, moon_choice *c) {
+  p->finish = (moon_finish *)(void *)(p + 1);
+  moon_status s = moon__finish_plan(f, p->finish, true, c);
+  if (s == MOON_OK && p->finish->start >= 0 && !p->finish->in[p->finish->start].fixed) {
+    memset(p->finish, 0, sizeof *p->finish);
+    s = moon__finish_plan(f, p->finish, false, c);
+  }
+  if (s != MOON_OK) return s;
+  if ((p->place = moon__finish_place(p->finish, c)) < 0) return MOON_EUNSUPPORTED;
+  return moon__finish_parts(p->finish, p->blocks, c) ? MOON_OK : MOON_ESIZE;
 }
 
 moon_status moon__cpu_winograd_conv_plan(const moon_fast *f, moon_choice *c) {
   shape s;
-  winograd_plan *p = moon__fast_state(f, c, sizeof *p);
+  winograd_plan *p = moon__fast_state(f, c, sizeof *p + (f->epilogue ? sizeof *p->finish : 0));
   if (!p) return MOON_EMEMORY;
   read_shape(f->node, &s);
   p->set = MOON_ISA_PICK(f->isa, moon__gemm_set);
@@ -184,9 +248,15 @@ moon_status moon__cpu_winograd_conv_plan(const moon_fast *f, moon_choice *c) {
   c->dense_in = 5;
   choose_blocks(p);
   if (!lay_out(p, f->device, c)) return MOON_ESIZE;
+  if (f->epilogue) {
+    moon_status status = plan_finish(f, p, c);
+    if (status != MOON_OK) return status;
+  }
+  bool finish = p->finish && !p->finish->plain;
   moon__fast_phase(c, run_prepare, 1);
   if (p->apart) moon__fast_phase(c, run_transform, p->blocks);
-  moon__fast_phase(c, run_product, p->blocks * p->column_blocks);
+  moon__fast_phase(c, finish ? run_finished : run_product, p->blocks * p->column_blocks);
+  if (finish && p->finish->reduces) moon__fast_phase(c, run_combine, moon__finish_combine_jobs(p->finish));
   return MOON_OK;
 }
 

@@ -109,13 +109,13 @@ MOON_OP(winograd_filter) = {
     .doc = "A 3x3 filter transformed for F(tile, 3): w [3, 3, c, f] -> [blocks of f, positions, c, 32].",
 };
 
-#define CONVOLUTION(op, rows, ninputs, names) \
-  MOON_OP_HEAD(op), .kind = MOON_COMPOSITE, .inputs = MOON_INPUTS_FLOAT, .flags = MOON_OPF_INTERNAL, .min_inputs = ninputs, \
-  .max_inputs = ninputs, .noutputs = 1, .input_names = names, .flops = moon__conv_flops, MOON_OP_ATTRS(moon_conv_attrs, rows)
+#define CONVOLUTION(op, rows, ninputs, names, flag) \
+  MOON_OP_HEAD(op), .kind = MOON_COMPOSITE, .inputs = MOON_INPUTS_FLOAT, .flags = MOON_OPF_INTERNAL | flag, \
+  .min_inputs = ninputs, .max_inputs = ninputs, .noutputs = 1, .input_names = names, .flops = moon__conv_flops, MOON_OP_ATTRS(moon_conv_attrs, rows)
 
-MOON_OP(winograd_conv) = {CONVOLUTION(winograd_conv, conv_rows, 3, "x, w, u"), .build = build_conv,
+MOON_OP(winograd_conv) = {CONVOLUTION(winograd_conv, conv_rows, 3, "x, w, u", MOON_OPF_PRODUCT), .build = build_conv,
                           .doc = "conv (x, w) with the filter also given as winograd_filter makes it."};
-MOON_OP(winograd_input_grad) = {CONVOLUTION(winograd_input_grad, grad_rows, 3, "dy, w, u"), .build = build_input_grad,
+MOON_OP(winograd_input_grad) = {CONVOLUTION(winograd_input_grad, grad_rows, 3, "dy, w, u", MOON_OPF_PRODUCT), .build = build_input_grad,
                                 .doc = "conv_input_grad (dy, w) with the turned filter also given as winograd_filter makes it."};
-MOON_OP(winograd_filter_grad) = {CONVOLUTION(winograd_filter_grad, grad_rows, 2, "x, dy"), .build = build_filter_grad,
+MOON_OP(winograd_filter_grad) = {CONVOLUTION(winograd_filter_grad, grad_rows, 2, "x, dy", 0), .build = build_filter_grad,
                                  .doc = "conv_filter_grad (x, dy) by Winograd's algorithm."};

@@ -23,17 +23,35 @@ local function results(tensors, attrs, off)
   core.trace_end()
   return { core.graph(s, { y, dx[1], dx[2] }):program({ inputs = tensors, passes_off = off }):run(tensors) }
 end
+-- Loops before and after: what finishes the products and their gradients where they are computed.
+local function finished(tensors, attrs, off)
+  core.trace_begin()
+  local s = {}
+  for i, t in ipairs(tensors) do s[i] = core.placeholder("x" .. i, t.dtype, t.shape, t.ndim) end
+  local h = core.conv((s[1] + s[4]):relu(), s[2], attrs)
+  local y = (h + s[5]):relu() * 0.5 + s[3]
+  local d = core.gradients((y * s[3]):sum(), { s[1], s[2], s[4], s[5] })
+  local z = core.conv(s[1], s[2], attrs) + s[5]
+  local outputs = { y, d[1], d[2], d[3], d[4], z, z:tanh() }
+  core.trace_end()
+  return { core.graph(s, outputs):program({ inputs = tensors, passes_off = off }):run(tensors) }
+end
+local function compare(label, got, want, tolerance)
+  for i = 1, #want do
+    local d, size = (got[i] - want[i]):abs():max():item(), (want[i] * want[i]):mean():item() ^ 0.5
+    if not (d <= tolerance * (size + 1e-30)) then print(label .. " " .. i .. ": " .. d .. " off, of about " .. size) end
+    note(got[i])
+  end
+end
 local function check(label, x, w, attrs, against, tolerance)
   x, w = core.normal(x), core.normal(w)
   local tensors = { x, w, core.normal(core.conv(x, w, attrs).shape) }
   local wide = {}
   for i, t in ipairs(tensors) do wide[i] = against == "all" and t:cast("f64") or t end
-  local got, want = results(tensors, attrs, ""), results(wide, attrs, against)
-  for i, name in ipairs { "y", "dx", "dw" } do
-    local d, size = (got[i] - want[i]):abs():max():item(), (want[i] * want[i]):mean():item() ^ 0.5
-    if not (d <= tolerance * (size + 1e-30)) then print(label .. " " .. name .. ": " .. d .. " off, of about " .. size) end
-    note(got[i])
-  end
+  compare(label, results(tensors, attrs, ""), results(wide, attrs, against), tolerance)
+  tensors[4], tensors[5] = core.normal { x.shape[x.ndim] }, core.normal { w.shape[w.ndim] }
+  for i = 4, 5 do wide[i] = against == "all" and tensors[i]:cast("f64") or tensors[i] end
+  compare(label .. " finished", finished(tensors, attrs, ""), finished(wide, attrs, against .. ",fuse"), tolerance * 4)
 end
 ]]
 
