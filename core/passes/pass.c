@@ -6,10 +6,9 @@
 #include <string.h>
 
 const moon_pass moon__passes[] = {
-    {"lower", moon__pass_lower},   {"fold", moon__pass_fold},     {"simplify", moon__pass_simplify},
-    {"cse", moon__pass_cse},       {"dce", moon__pass_dce},       {"place", moon__pass_place},
-    {"join", moon__pass_join},     {"winograd", moon__pass_winograd}, {"select", moon__pass_select},
-    {"layout", moon__pass_layout}, {"fuse", moon__pass_fuse},
+    {"lower", moon__pass_lower}, {"fold", moon__pass_fold},         {"simplify", moon__pass_simplify}, {"cse", moon__pass_cse},
+    {"dce", moon__pass_dce},     {"place", moon__pass_place},       {"join", moon__pass_join},         {"scale", moon__pass_scale},
+    {"winograd", moon__pass_winograd}, {"select", moon__pass_select}, {"layout", moon__pass_layout}, {"fuse", moon__pass_fuse},
 };
 const int moon__pass_count = (int)(sizeof moon__passes / sizeof *moon__passes);
 

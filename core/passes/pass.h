@@ -1,7 +1,7 @@
 /*
 ** pass.h: passes are pure graph-to-graph functions over specialised graphs (every size known), in one ordered table (pass.c):
-** lower fold simplify cse dce place join winograd select layout fuse. Each is one file and can be switched off; correctness never depends on
-** one: what lower leaves is inlined when planned, what select leaves gets the plain kernel.
+** lower fold simplify cse dce place join scale winograd select layout fuse. Each is one file and can be switched off; correctness
+** never depends on one: what lower leaves is inlined when planned, what select leaves gets the plain kernel.
 */
 #ifndef MOON_PASS_H
 #define MOON_PASS_H
@@ -30,6 +30,7 @@ moon_graph *moon__pass_dce(moon_pass_env *env, moon_graph *g);
 moon_graph *moon__pass_simplify(moon_pass_env *env, moon_graph *g);
 moon_graph *moon__pass_place(moon_pass_env *env, moon_graph *g);
 moon_graph *moon__pass_join(moon_pass_env *env, moon_graph *g);
+moon_graph *moon__pass_scale(moon_pass_env *env, moon_graph *g);
 moon_graph *moon__pass_winograd(moon_pass_env *env, moon_graph *g);
 moon_graph *moon__pass_select(moon_pass_env *env, moon_graph *g);
 moon_graph *moon__pass_layout(moon_pass_env *env, moon_graph *g);

@@ -2,7 +2,7 @@
 local core = require "moonlet.core"
 local graphs = require "spec.graph.graphs"
 
-local order = { "lower", "fold", "simplify", "cse", "dce", "place", "winograd", "select", "layout", "fuse" }
+local order = { "lower", "fold", "simplify", "cse", "dce", "place", "join", "scale", "winograd", "select", "layout", "fuse" }
 
 local function x_of(...) return core.placeholder("x", "f32", { ... }) end
 
@@ -71,7 +71,7 @@ describe("the table of passes", function()
     g:program { passes_off = "all", dump = function(pass) error(pass) end }
     local list = {}
     g:program { passes_off = "cse, fuse,fold", dump = function(pass) list[#list + 1] = pass end }
-    assert.same({ "lower", "simplify", "dce", "place", "winograd", "select", "layout" }, list)
+    assert.same({ "lower", "simplify", "dce", "place", "join", "scale", "winograd", "select", "layout" }, list)
   end)
 end)
 
@@ -214,6 +214,57 @@ describe("dce", function()
     check_values(g, { graphs.numbers { 4, 3 } }, "dce")
     local _, ys = core.scan(function(c, v) return c + v, { v:exp(), v:sin() } end, core.zeros { 3 }, x)
     check("dce", x, { ys[2] }, { exp = 0, sin = 1 })
+  end)
+end)
+
+describe("scale", function()
+  local function numbers(...) return core.constant(graphs.numbers { ... }) end
+  local kernel = numbers(3, 3, 4, 5)
+
+  it("makes what scales and shifts channels part of filter and shift", function()
+    local x = x_of(2, 6, 6, 4)
+    local y = core.conv(x, kernel) * numbers(5) + numbers(5)
+    local _, g = check("scale", x, { y }, { conv = 1, add = 1, mul = 1 })
+    check_values(g, { graphs.numbers { 2, 6, 6, 4 } }, "scale")
+    local z = ((core.conv(x, kernel) + numbers(5)) * numbers(1, 1, 5) + numbers(5)) * 3 + 0.5
+    _, g = check("scale", x, { z }, { conv = 1 })
+    check_values(g, { graphs.numbers { 2, 6, 6, 4 } }, "scale")
+    local text = dumps(g, "scale").scale
+    local _, whole = text:gsub("= add%b() : f32 %[2,4,4,5%]", "")
+    assert.equal(1, whole, text)
+  end)
+
+  it("leaves convolutions that somebody else wants, and numbers that change or differ from place to place", function()
+    local x = x_of(1, 4, 4, 4)
+    local y = core.conv(x, kernel)
+    local function unchanged(outputs)
+      local g = core.graph({ x }, outputs)
+      local scaled, plain = dumps(g, "scale").scale, dumps(g, "place").place
+      assert.equal(plain, scaled)
+    end
+    unchanged { y * numbers(5), y }
+    unchanged { (y + numbers(5)) * numbers(5), y:tanh() }
+    unchanged { y * numbers(2, 2, 1) }
+    unchanged { y * x:sum() }
+  end)
+
+  it("folds batch normalisation into the filter where nothing trains", function()
+    local x = x_of(1, 6, 6, 4)
+    local w = core.variable(graphs.numbers { 3, 3, 4, 5 }, "w")
+    local moving = {}
+    for i = 1, 4 do moving[i] = core.variable(graphs.numbers { 5 }:abs() + 0.5, "v" .. i) end
+    local y = core.batch_norm_infer(core.conv(x, w), moving[1], moving[2], moving[3], moving[4]):relu()
+    local g = core.graph({ x }, { y })
+    local text = dumps(g).fuse
+    assert.equal(1, count(text, "conv"))
+    local input = graphs.numbers { 1, 6, 6, 4 }
+    local function same()
+      local a, b = g:program():run { input }, g:program({ passes_off = "all" }):run { input }
+      assert.is_true((a - b):abs():max():item() < 1e-5)
+    end
+    same()
+    moving[1]:write(graphs.numbers { 5 } * 3)
+    same()
   end)
 end)
 
