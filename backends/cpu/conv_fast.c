@@ -334,7 +334,7 @@ static double work_us(const conv_plan *p, double places, double columns) {
   return 2 * places * columns * (taps < 1 ? 1 : taps) * depth / rate + places * 0.002;
 }
 
-/* Blocks of about 40 us: many images, one, or part of one. What is smaller, the block's weights or its source, is read again by
+/* Blocks of at most about 40 us: many images, one, or part of one. What is smaller, the block's weights or its source, is read again by
 ** more jobs: so the larger is cut first. */
 static void choose_blocks(conv_plan *p) {
   int64_t whole = p->depthwise ? p->target_channels : p->target_group, wide = 2 * p->set->lanes;
@@ -344,8 +344,10 @@ static void choose_blocks(conv_plan *p) {
   p->block2 = p->target_size[2];
   p->column_block = whole;
   double image = work_us(p, (double)(p->block1 * p->block2), (double)whole);
-  if (image < 20) p->image_block = moon__max_i64(1, moon__min_i64(p->g.batch, (int64_t)(40 / image)));
-  while (work_us(p, (double)(p->block1 * p->block2), (double)p->column_block) > 60) {
+  double groups = p->depthwise ? 1 : (double)p->g.groups, all = image * groups * (double)(p->g.batch * p->target_size[0]);
+  double most = all > 480 ? 60 : all > 64 ? all / 8 : 8; /* at least 8 jobs, where that pays */
+  if (image < most / 3) p->image_block = moon__max_i64(1, moon__min_i64(p->g.batch, (int64_t)(most * 0.7 / image)));
+  while (work_us(p, (double)(p->block1 * p->block2), (double)p->column_block) > most) {
     bool more_weights = (double)p->column_block * taps > (double)(p->block1 * p->block2);
     bool lines = p->block1 > 1 || p->block2 > 28, columns = p->column_block > wide;
     if (columns && (more_weights || !lines)) p->column_block = moon__ceildiv_i64(p->column_block / 2, wide) * wide;

@@ -20,12 +20,16 @@ typedef struct moon_depthwise {
   bool add; /* start is y */
 } moon_depthwise;
 
+/* w [ntaps][channels], w_tap apart, += sum over places i in [0, length) of x at i * x_step + tap * x_tap times dy at i * dy_step. */
+typedef struct moon_depthwise_filter {
+  float *w;
+  const float *x, *dy;
+  int64_t w_tap, x_tap, x_step, dy_step, ntaps, length, channels;
+} moon_depthwise_filter;
+
 typedef struct moon_conv_set {
   void (*depthwise)(const moon_depthwise *t);
-  /* w [channels] (+)= sum over segments s and places i in [0, length) of x at x_segments[s] + i * x_step times dy at
-  ** dy_segments[s] + i * channels of dy. */
-  void (*depthwise_filter)(float *w, const float *x, const float *dy, const int64_t *x_segments, const int64_t *dy_segments,
-                           int64_t nsegments, int64_t length, int64_t x_step, int64_t dy_step, int64_t channels, bool add);
+  void (*depthwise_filter)(const moon_depthwise_filter *t);
 } moon_conv_set;
 MOON_ISA_DECLARE(const moon_conv_set, moon__conv_set)
 #endif

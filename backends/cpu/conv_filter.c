@@ -7,7 +7,6 @@
 #include <string.h>
 
 #include "base/size.h"
-#include "conv_fast.h"
 #include "fast.h"
 #include "gemm.h"
 #include "span.h"
@@ -16,9 +15,8 @@ enum { MAX_SEGMENTS = 128, CACHE_BYTES = 256 * 1024, PARTIAL_FLOATS = 16 << 20, 
 
 typedef struct filter_plan {
   const moon_gemm_set *set;
-  const moon_conv_set *conv;
   moon_geometry g;
-  bool depthwise, merged;
+  bool merged;
   int64_t c_group, f_group, lines, taps; /* taps: of the window, or lines of taps when merged */
   int64_t rows, row_block, column_block, row_blocks, column_blocks;
   int64_t segments, lines_per_segment, lines_at_once;
@@ -58,11 +56,6 @@ static void add_places(const block *b, int64_t row, int64_t rows, int64_t tap2, 
   do {
     int64_t n = lo < hi ? list_lines(b, tap2, lo, &line, x, dy) : 0;
     if (n == 0 && add) continue;
-    if (p->depthwise) {
-      p->conv->depthwise_filter(dw, b->x, b->dy, x, dy, n, hi - lo, p->g.stride[2] * p->g.c_in, p->g.c_out, b->columns, add);
-      add = true;
-      continue;
-    }
     moon_gemm_tile t = {.a_step = p->g.stride[2] * p->g.c_in, .b_step = p->g.c_out, .c_step = p->g.c_out, .add = add};
     t.nsegments = n, t.length = hi - lo, t.a_segments = x, t.b_segments = dy;
     for (int64_t j = 0; j < b->columns; j += wide) {
@@ -102,7 +95,7 @@ static void run_filter(const moon_call *call, int64_t first, int64_t last) {
   const filter_plan *p = call->state;
   const moon_geometry *g = &p->g;
   for (int64_t job = first; job < last; job++) {
-    int64_t blocks = (p->depthwise ? 1 : g->groups) * p->taps * p->row_blocks * p->column_blocks;
+    int64_t blocks = g->groups * p->taps * p->row_blocks * p->column_blocks;
     int64_t rest = job % blocks, segment = job / blocks; /* neighbours read the same lines */
     block b = {.p = p, .column = rest % p->column_blocks * p->column_block};
     rest /= p->column_blocks;
@@ -110,12 +103,12 @@ static void run_filter(const moon_call *call, int64_t first, int64_t last) {
     rest /= p->row_blocks;
     int64_t tap = rest % p->taps, group = rest / p->taps;
     b.rows = moon__min_i64(p->row_block, p->rows - b.row);
-    b.columns = moon__min_i64(p->column_block, (p->depthwise ? g->c_out : p->f_group) - b.column);
+    b.columns = moon__min_i64(p->column_block, p->f_group - b.column);
     b.first = segment * p->lines_per_segment;
     b.last = moon__min_i64(p->lines, b.first + p->lines_per_segment);
     int64_t along = p->merged ? 1 : g->window[2];
     b.tap[2] = tap % along, b.tap[1] = tap / along % g->window[1], b.tap[0] = tap / along / g->window[1];
-    b.x = (const float *)(const void *)call->in[0].data + group * p->c_group + (p->depthwise ? b.column : 0);
+    b.x = (const float *)(const void *)call->in[0].data + group * p->c_group;
     b.dy = (const float *)(const void *)call->in[1].data + group * p->f_group + b.column;
     float *dw = (float *)(void *)(p->segments > 1 ? call->scratch : call->out[0].data);
     dw += segment * g->window[0] * g->window[1] * g->window[2] * p->c_group * g->c_out;
@@ -135,13 +128,13 @@ static void run_sum(const moon_call *call, int64_t first, int64_t last) {
 
 static void choose_blocks(filter_plan *p) {
   const moon_geometry *g = &p->g;
-  int64_t lanes = p->set->lanes, columns = p->depthwise ? g->c_out : p->f_group;
-  p->rows = p->depthwise ? 1 : p->c_group * (p->merged ? g->window[2] : 1);
+  int64_t lanes = p->set->lanes, columns = p->f_group;
+  p->rows = p->c_group * (p->merged ? g->window[2] : 1);
   p->width = columns <= lanes ? 1 : p->rows <= p->set->rows[4] && columns > 2 * lanes ? 4 : 2;
   p->height = p->set->rows[p->width];
   int height = moon__gemm_height(p->rows, p->height);
   p->row_block = p->merged ? p->rows : moon__min_i64(p->rows, 5 * height);
-  p->column_block = p->depthwise ? columns : moon__min_i64(columns, 4 * p->width * lanes);
+  p->column_block = moon__min_i64(columns, 4 * p->width * lanes);
   p->row_blocks = moon__ceildiv_i64(p->rows, p->row_block);
   p->column_blocks = moon__ceildiv_i64(columns, p->column_block);
   double rate = lanes == 16 ? 160e3 : lanes == 8 ? 80e3 : 15e3;
@@ -163,21 +156,18 @@ moon_status moon__cpu_conv_filter_grad_plan(const moon_fast *f, moon_choice *c) 
   moon_geometry *g = &p->g;
   *g = moon__conv_geometry(f->node);
   p->set = MOON_ISA_PICK(f->isa, moon__gemm_set);
-  p->conv = MOON_ISA_PICK(f->isa, moon__conv_set);
   p->c_group = g->c_in / g->groups;
   p->f_group = g->c_out / g->groups;
   p->lines = g->batch * g->out[0] * g->out[1];
-  p->depthwise = g->groups > 1 && p->c_group == 1 && p->f_group == 1;
   p->merged = g->groups == 1 && g->dilation[2] == 1 && p->c_group < p->set->rows[2] && g->window[2] > 1;
   p->taps = g->window[0] * g->window[1] * (p->merged ? 1 : g->window[2]);
   c->kernel = MOON_ISA_TEXT(f->isa, "cpu_conv_filter_grad_f32");
-  c->why = p->depthwise ? "depthwise" : "direct, channels last";
+  c->why = "direct, channels last";
   int64_t count, bytes;
   if (!moon__mul_i64(p->taps * g->window[2] * p->c_group, g->c_out, &count)) return MOON_ESIZE;
   if (g->c_out == 0 || p->c_group == 0) return MOON_OK;
   choose_blocks(p);
-  int64_t groups = p->depthwise ? 1 : g->groups;
-  moon__fast_phase(c, run_filter, groups * p->taps * p->row_blocks * p->column_blocks * p->segments);
+  moon__fast_phase(c, run_filter, g->groups * p->taps * p->row_blocks * p->column_blocks * p->segments);
   if (p->segments == 1) return MOON_OK;
   count = g->window[0] * g->window[1] * g->window[2] * p->c_group * g->c_out;
   if (!moon__mul_i64(count, 4 * p->segments, &bytes)) return MOON_ESIZE;

@@ -3,6 +3,8 @@
 
 #include "vector.h"
 
+enum { FILTER_TAPS = 3 };
+
 /* `rows` places by `vectors` vectors of channels; lanes of the last vector. */
 MOON_INLINE void tile(const moon_depthwise *t, const float *x, float *y, const float *start, int64_t j, const int rows,
                       const int vectors, const bool part, int64_t lanes) {
@@ -47,32 +49,41 @@ static void depthwise(const moon_depthwise *t) {
   if (j < t->channels) COLUMNS(1, true, t->channels - j);
 }
 
-MOON_INLINE void filter_tile(float *w, const float *x, const float *dy, const int64_t *x_segments, const int64_t *dy_segments,
-                             int64_t nsegments, int64_t length, int64_t x_step, int64_t dy_step, const int vectors, const bool part,
-                             int64_t lanes, bool add) {
-  vf acc[4];
-  for (int v = 0; v < vectors; v++) acc[v] = !add ? (vf){0} : part ? vload_part(w, lanes) : vload(w + v * VL);
-  for (int64_t s = 0; s < nsegments; s++) {
-    const float *xs = x + x_segments[s], *ds = dy + dy_segments[s];
-    for (int64_t i = 0; i < length; i++, xs += x_step, ds += dy_step)
-      for (int v = 0; v < vectors; v++)
-        acc[v] = part ? vfma(vload_part(xs, lanes), vload_part(ds, lanes), acc[v])
-                      : vfma(vload(xs + v * VL), vload(ds + v * VL), acc[v]);
+/* `taps` places of the window side by side, for `vectors` vectors of channels. */
+MOON_INLINE void filter_tile(const moon_depthwise_filter *t, const float *x, const float *dy, float *w, const int taps,
+                             const int vectors, const bool part, int64_t lanes) {
+  vf acc[FILTER_TAPS][4];
+  for (int k = 0; k < taps; k++)
+    for (int v = 0; v < vectors; v++) acc[k][v] = part ? vload_part(w + k * t->w_tap, lanes) : vload(w + k * t->w_tap + v * VL);
+  for (int64_t i = 0; i < t->length; i++, x += t->x_step, dy += t->dy_step) {
+    vf d[4];
+    for (int v = 0; v < vectors; v++) d[v] = part ? vload_part(dy, lanes) : vload(dy + v * VL);
+    for (int k = 0; k < taps; k++)
+      for (int v = 0; v < vectors; v++) {
+        const float *p = x + k * t->x_tap + v * VL;
+        acc[k][v] = vfma(part ? vload_part(p, lanes) : vload(p), d[v], acc[k][v]);
+      }
   }
-  for (int v = 0; v < vectors; v++) {
-    if (part) vstore_part(w, acc[v], lanes);
-    else vstore(w + v * VL, acc[v]);
-  }
+  for (int k = 0; k < taps; k++)
+    for (int v = 0; v < vectors; v++) {
+      if (part) vstore_part(w + k * t->w_tap, acc[k][v], lanes);
+      else vstore(w + k * t->w_tap + v * VL, acc[k][v]);
+    }
 }
 
-static void depthwise_filter(float *w, const float *x, const float *dy, const int64_t *x_segments, const int64_t *dy_segments,
-                             int64_t nsegments, int64_t length, int64_t x_step, int64_t dy_step, int64_t channels, bool add) {
-  int64_t j = 0;
-#define FILTER(vectors, part) \
-  filter_tile(w + j, x + j, dy + j, x_segments, dy_segments, nsegments, length, x_step, dy_step, vectors, part, channels - j, add)
-  for (; j + 4 * VL <= channels; j += 4 * VL) FILTER(4, false);
-  for (; j + VL <= channels; j += VL) FILTER(1, false);
-  if (j < channels) FILTER(1, true);
+static void depthwise_filter(const moon_depthwise_filter *t) {
+  int64_t k = 0;
+#define FILTER(taps, vectors, part) \
+  filter_tile(t, t->x + k * t->x_tap + j, t->dy + j, t->w + k * t->w_tap + j, taps, vectors, part, t->channels - j)
+#define TAPS(taps)                                                      \
+  do {                                                                  \
+    int64_t j = 0;                                                      \
+    for (; j + 4 * VL <= t->channels; j += 4 * VL) FILTER(taps, 4, false); \
+    for (; j + VL <= t->channels; j += VL) FILTER(taps, 1, false);      \
+    if (j < t->channels) FILTER(taps, 1, true);                         \
+  } while (0)
+  for (; k + FILTER_TAPS <= t->ntaps; k += FILTER_TAPS) TAPS(FILTER_TAPS);
+  for (; k < t->ntaps; k++) TAPS(1);
 }
 
 const moon_conv_set MOON_ISA_NAME(moon__conv_set) = {.depthwise = depthwise, .depthwise_filter = depthwise_filter};

@@ -21,6 +21,7 @@ static const candidate candidates[] = {
     {MOON_OP_matmul, moon__cpu_matmul_f64_fits, moon__cpu_matmul_f64_plan, false},
     {MOON_OP_conv, moon__cpu_conv_fits, moon__cpu_conv_plan, true},
     {MOON_OP_conv_input_grad, moon__cpu_conv_fits, moon__cpu_conv_input_grad_plan, true},
+    {MOON_OP_conv_filter_grad, moon__cpu_depthwise_filter_fits, moon__cpu_depthwise_filter_plan, false},
     {MOON_OP_conv_filter_grad, moon__cpu_conv_fits, moon__cpu_conv_filter_grad_plan, false},
     {MOON_OP_winograd_filter, moon__cpu_winograd_filter_fits, moon__cpu_winograd_filter_plan, false},
     {MOON_OP_winograd_conv, moon__cpu_winograd_conv_fits, moon__cpu_winograd_conv_plan, true},

@@ -38,6 +38,8 @@ bool moon__cpu_conv_fits(const moon_fast *f); /* all three of them */
 moon_status moon__cpu_conv_plan(const moon_fast *f, moon_choice *c);
 moon_status moon__cpu_conv_input_grad_plan(const moon_fast *f, moon_choice *c);
 moon_status moon__cpu_conv_filter_grad_plan(const moon_fast *f, moon_choice *c);
+bool moon__cpu_depthwise_filter_fits(const moon_fast *f);
+moon_status moon__cpu_depthwise_filter_plan(const moon_fast *f, moon_choice *c);
 /* Composites that stay nodes where it pays. has: without looking at strides. */
 bool moon__cpu_winograd_filter_has(const moon_node *node);
 bool moon__cpu_winograd_filter_fits(const moon_fast *f);
