@@ -18,14 +18,14 @@
 #include "gemm.h"
 #include "span.h"
 
-enum { MAX_SEGMENTS = 128, MAX_DEPTH = 1024 };
+enum { MAX_SEGMENTS = 128, MAX_DEPTH = 1024, PANEL = 32 };
 
 typedef struct conv_plan {
   const moon_gemm_set *set;
   const moon_conv_set *conv;
   moon_geometry g;
   bool backward, depthwise, merged; /* merged: taps along the last axis and channels are one segment */
-  bool by_taps;
+  bool by_taps, panels; /* panels: weights come in blocks of PANEL columns (conv_packed.c) */
   int64_t source_size[3], target_size[3], source_channels, target_channels, source_group, target_group;
   int64_t image_block, block1, block2, column_block;
   int64_t image_blocks, blocks1, blocks2, column_blocks;
@@ -96,7 +96,8 @@ static void multiply(const region *r, const walk *w, moon_gemm_tile t) {
   const conv_plan *p = r->p;
   const moon_gemm_set *set = p->set;
   int64_t lanes = set->lanes;
-  int width = r->columns <= lanes ? 1 : w->rows <= set->rows[4] && r->columns > 2 * lanes ? 4 : 2;
+  int width = r->columns <= lanes ? 1 : w->rows <= set->rows[4] && r->columns > 2 * lanes && !p->panels ? 4 : 2;
+  int64_t panel = p->g.window[0] * p->g.window[1] * p->g.window[2] * p->source_group;
   int height = moon__gemm_height(w->rows, set->rows[width]);
   int64_t wide = width * lanes;
   const float *start = t.add ? NULL : r->start;
@@ -111,7 +112,7 @@ static void multiply(const region *r, const walk *w, moon_gemm_tile t) {
         int64_t at = n * image_of(p->target_size, p->target_channels) + w->target_at + line * w->target_line + j;
         t.c = r->target + at;
         t.start = start ? start + (r->fixed ? j : at) : NULL;
-        t.b = r->weights + j;
+        t.b = r->weights + (p->panels ? j / PANEL * panel * PANEL + j % PANEL : j);
         t.columns = moon__min_i64(wide, r->columns - j);
         moon__gemm_panel(set, MOON_GEMM_ROWS, t, w->rows, height, height * w->source_row, width, false);
       }
@@ -142,6 +143,7 @@ static void run_region(const region *r) {
   int64_t length = p->depthwise ? 1 : p->source_group * (p->merged ? r->span[2]->ntaps : 1);
   int64_t count = r->span[0]->ntaps * r->span[1]->ntaps * (p->merged ? 1 : r->span[2]->ntaps);
   int64_t tap_weights = p->depthwise  ? p->target_channels
+                        : p->panels   ? p->source_group * PANEL
                         : p->backward ? p->target_group * p->g.c_out
                                       : p->source_group * p->g.c_out;
   int64_t at_once = moon__max_i64(1, moon__min_i64(MAX_SEGMENTS, MAX_DEPTH / moon__max_i64(1, length)));
@@ -252,6 +254,11 @@ static void make_block(const conv_plan *p, const moon_call *call, const job_bloc
   r.target = (float *)(void *)call->out[p->place].data + b->group * p->target_group + b->column;
   r.weights = (const float *)(const void *)call->in[1].data + b->group * p->target_group + b->column;
   r.weight_step = p->g.c_out;
+  if (p->panels) {
+    int64_t taps = p->g.window[0] * p->g.window[1] * p->g.window[2];
+    r.weights = (const float *)(const void *)call->in[2].data + b->column * taps * p->source_group;
+    r.weight_step = PANEL;
+  }
   if (p->finish && p->finish->start >= 0) {
     const moon_array *x = &call->in[p->finish->nproduct + p->finish->start];
     r.start = (const float *)(const void *)x->data + b->group * p->target_group + b->column;
@@ -337,7 +344,7 @@ static double work_us(const conv_plan *p, double places, double columns) {
 /* Blocks of at most about 40 us: many images, one, or part of one. What is smaller, the block's weights or its source, is read again by
 ** more jobs: so the larger is cut first. */
 static void choose_blocks(conv_plan *p) {
-  int64_t whole = p->depthwise ? p->target_channels : p->target_group, wide = 2 * p->set->lanes;
+  int64_t whole = p->depthwise ? p->target_channels : p->target_group, wide = p->panels ? PANEL : 2 * p->set->lanes;
   double taps = (double)p->g.window[0] * (double)p->g.window[1] * (double)p->g.window[2];
   p->image_block = 1;
   p->block1 = p->target_size[1];
@@ -390,7 +397,7 @@ static moon_status plan_conv(const moon_fast *f, moon_choice *c, bool backward) 
   int64_t (*spans)(const moon_geometry *, int, moon_span *) = backward ? moon__spans_backward : moon__spans_forward;
   int64_t count[3], total = 0, bytes;
   flatten(&g);
-  c->dense_in = 3;
+  c->dense_in = 7; /* the filter packed too */
   for (int i = 0; i < 3; i++) total += count[i] = spans(&g, i, NULL);
   if (!moon__mul_i64(total, (int64_t)sizeof(moon_span), &bytes)) return MOON_ESIZE;
   conv_plan *p = moon__fast_state(f, c, sizeof *p + (f->epilogue ? sizeof *p->finish : 0) + (size_t)bytes);
@@ -400,6 +407,7 @@ static moon_status plan_conv(const moon_fast *f, moon_choice *c, bool backward) 
   p->set = MOON_ISA_PICK(f->isa, moon__gemm_set);
   p->conv = MOON_ISA_PICK(f->isa, moon__conv_set);
   set_roles(p);
+  p->panels = f->node->op->id == MOON_OP_conv_packed;
   p->finish = f->epilogue ? (moon_finish *)(void *)(p + 1) : NULL;
   moon_span *at = p->finish ? (moon_span *)(void *)(p->finish + 1) : (moon_span *)(void *)(p + 1);
   for (int i = 0; i < 3; at += count[i++]) {
@@ -407,7 +415,7 @@ static moon_status plan_conv(const moon_fast *f, moon_choice *c, bool backward) 
     p->nspans[i] = (int)spans(&g, i, at);
   }
   c->kernel = backward ? MOON_ISA_TEXT(f->isa, "cpu_conv_input_grad_f32") : MOON_ISA_TEXT(f->isa, "cpu_conv_f32");
-  c->why = p->depthwise ? "depthwise" : "direct, channels last";
+  c->why = p->depthwise ? "depthwise" : p->panels ? "direct, channels last, packed filter" : "direct, channels last";
   if (g.batch == 0 || p->target_channels == 0 || total == 0 || count[0] == 0 || count[1] == 0 || count[2] == 0)
     return f->epilogue ? MOON_EUNSUPPORTED : MOON_OK; /* nothing to compute */
   choose_blocks(p);

@@ -23,6 +23,8 @@ static const candidate candidates[] = {
     {MOON_OP_conv_input_grad, moon__cpu_conv_fits, moon__cpu_conv_input_grad_plan, true},
     {MOON_OP_conv_filter_grad, moon__cpu_depthwise_filter_fits, moon__cpu_depthwise_filter_plan, false},
     {MOON_OP_conv_filter_grad, moon__cpu_conv_fits, moon__cpu_conv_filter_grad_plan, false},
+    {MOON_OP_pack_filter, moon__cpu_pack_filter_fits, moon__cpu_pack_filter_plan, false},
+    {MOON_OP_conv_packed, moon__cpu_conv_packed_fits, moon__cpu_conv_plan, true},
     {MOON_OP_winograd_filter, moon__cpu_winograd_filter_fits, moon__cpu_winograd_filter_plan, false},
     {MOON_OP_winograd_conv, moon__cpu_winograd_conv_fits, moon__cpu_winograd_conv_plan, true},
     {MOON_OP_winograd_input_grad, moon__cpu_winograd_conv_fits, moon__cpu_winograd_conv_plan, true},
@@ -135,6 +137,8 @@ bool moon__cpu_fast_has(moon_device *device, const moon_node *node) {
   switch (node->op->id) {
     case MOON_OP_batch_moments:
     case MOON_OP_batch_sums: return moon__cpu_batch_has(node);
+    case MOON_OP_pack_filter: return moon__cpu_pack_filter_has(node);
+    case MOON_OP_conv_packed: return moon__cpu_conv_packed_has(node);
     case MOON_OP_winograd_filter: return moon__cpu_winograd_filter_has(node);
     case MOON_OP_winograd_conv:
     case MOON_OP_winograd_input_grad: return moon__cpu_winograd_conv_has(node);

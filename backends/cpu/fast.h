@@ -41,6 +41,11 @@ moon_status moon__cpu_conv_filter_grad_plan(const moon_fast *f, moon_choice *c);
 bool moon__cpu_depthwise_filter_fits(const moon_fast *f);
 moon_status moon__cpu_depthwise_filter_plan(const moon_fast *f, moon_choice *c);
 /* Composites that stay nodes where it pays. has: without looking at strides. */
+bool moon__cpu_pack_filter_has(const moon_node *node);
+bool moon__cpu_pack_filter_fits(const moon_fast *f);
+moon_status moon__cpu_pack_filter_plan(const moon_fast *f, moon_choice *c);
+bool moon__cpu_conv_packed_has(const moon_node *node);
+bool moon__cpu_conv_packed_fits(const moon_fast *f);
 bool moon__cpu_winograd_filter_has(const moon_node *node);
 bool moon__cpu_winograd_filter_fits(const moon_fast *f);
 moon_status moon__cpu_winograd_filter_plan(const moon_fast *f, moon_choice *c);

@@ -26,8 +26,9 @@ static moon_status inline_call(moon_pass_env *env, const moon_node *n, moon_valu
 /* A mean of how many floats? 0: none that is lowered. */
 static double mean_count(const moon_node *n) {
   int64_t count = 1, result = 1;
+  if (n->op->id != MOON_OP_mean) return 0;
   const moon_type *x = &n->inputs[0]->type;
-  if (n->op->id != MOON_OP_mean || !moon__dtype_is_float(x->dtype) || !moon__shape_count_known(&x->shape, &count) ||
+  if (!moon__dtype_is_float(x->dtype) || !moon__shape_count_known(&x->shape, &count) ||
       !moon__shape_count_known(&n->outputs[0].type.shape, &result) || count == 0 || result == 0)
     return 0;
   return (double)count / (double)result;

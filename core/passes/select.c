@@ -1,7 +1,9 @@
 /*
 ** select.c: chooses among ways to compute the same node that are themselves graphs: a 1x1 convolution without stride or padding is
-** a matrix product over pixels. Which kernel runs a node is the backend's choice over final strides, made when it is planned.
+** a matrix product over pixels; in inference filters are packed first, which the prologue does once, where the device says that it
+** pays. Which kernel runs a node is the backend's choice over final strides, made when it is planned.
 */
+#include "backend.h"
 #include "base/shape.h"
 #include "graph/build.h"
 #include "ops/attrs.h"
@@ -26,6 +28,17 @@ static moon_value *as_matmul(moon_context *ctx, const moon_node *n, moon_value *
   return moon__reshape(ctx, y, &n->outputs[0].type.shape);
 }
 
+/* NULL: it does not pay, or an error. */
+static moon_value *as_packed(moon_pass_env *env, const moon_node *n, moon_value *const *in) {
+  const moon_shape *w = &in[1]->type.shape;
+  if (env->mode != MOON_INFERENCE || !env->fast_kernels || w->dim[w->ndim - 1] % 32 != 0) return NULL;
+  moon_value *packed = moon__apply(env->ctx, MOON_OP_pack_filter, NULL, 1, &in[1]);
+  moon_node_spec spec = {.op = moon__ops[MOON_OP_conv_packed], .attrs = n->attrs, .ninputs = 3,
+                         .inputs = (moon_value *[]){in[0], in[1], packed}, .raw = true};
+  moon_value *y = packed ? moon__node_build(env->ctx, &spec) : NULL;
+  return !y || env->device->backend->has_kernel(env->device, y->node) ? y : NULL;
+}
+
 static moon_status visit(moon_rewriter *r, const moon_node *n, moon_value *const *in, moon_value **out) {
   moon_pass_env *env = r->user;
   if (is_pointwise(n)) {
@@ -33,6 +46,16 @@ static moon_status visit(moon_rewriter *r, const moon_node *n, moon_value *const
     out[0] = as_matmul(env->ctx, n, in);
     env->ctx->borrowed = before;
     return out[0] || n->inputs[0]->type.shape.dim[n->inputs[0]->type.shape.ndim - 1] == 0 ? MOON_OK : env->ctx->status;
+  }
+  if (n->op->id == MOON_OP_conv) {
+    moon_status status = env->ctx->status;
+    moon_origin *before = moon__origin_swap(env->ctx, n->origin);
+    env->ctx->status = MOON_OK;
+    out[0] = as_packed(env, n, in);
+    env->ctx->borrowed = before;
+    if (env->ctx->status != MOON_OK) return env->ctx->status;
+    env->ctx->status = status;
+    return MOON_OK;
   }
   return moon__pass_bodies(env, moon__pass_select, n, in, out);
 }

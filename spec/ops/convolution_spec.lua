@@ -64,7 +64,8 @@ for _, case in ipairs {
   { { 2, 9, 10, 40 }, { 3, 3, 1, 40 }, { groups = 40, padding = "same" } },
   { { 1, 12, 13, 19 }, { 3, 3, 1, 19 }, { groups = 19, strides = 2, padding = "same" } },
   { { 2, 7, 5, 8 }, { 5, 4, 1, 8 }, { groups = 8, pad_lo = { 3, 0 }, pad_hi = { 0, 2 } } }, { { 1, 1, 1, 5 }, { 1, 1, 5, 7 }, {} },
-  { { 1, 4, 4, 2 }, { 3, 3, 2, 3 }, { padding = "same", strides = 3 } },
+  { { 1, 4, 4, 2 }, { 3, 3, 2, 3 }, { padding = "same", strides = 3 } }, { { 1, 5, 4, 32 }, { 1, 1, 32, 288 }, { strides = 2 } },
+  { { 1, 3, 4, 32 }, { 3, 3, 32, 256 }, { padding = "same" } }, { { 1, 3, 3, 96 }, { 3, 2, 96, 256 }, { padding = "same" } },
   { { 2, 1, 40, 12 }, { 1, 3, 12, 12 }, { padding = "same" } },
 } do check("direct " .. table.concat(case[1], ","), case[1], case[2], case[3], "all", 2e-5) end
 print(sum)
@@ -133,6 +134,28 @@ describe("convolution", function()
         assert.is_true((got - want):abs():max():item() < 1e-3)
       end
     end
+  end)
+
+  it("packs filters once where weights last and lie a power of two apart", function()
+    local x, w = core.placeholder("x", "f32", { 1, 5, 5, 32 }), core.normal { 3, 3, 32, 256 }
+    core.trace_begin()
+    local y = core.conv(x, w, { padding = "same", strides = 2 }):relu()
+    core.trace_end()
+    local graph, text = core.graph({ x }, { y }), nil
+    local program = graph:program({ dump = function(_, t) text = t end })
+    assert.matches("= conv_packed%(", text)
+    local input = core.normal { 1, 5, 5, 32 }
+    local want = graph:program({ passes_off = "all" }):run { input }
+    assert.is_true((program:run { input } - want):abs():max():item() < 1e-4)
+    graph:program({ mode = "train", dump = function(_, t) text = t end })
+    assert.is_nil(text:find("conv_packed", 1, true))
+    local _, said = pcall(core.graph_parse, [[graph {
+      %0 = input "w" : f32 [3,3,4,40]
+      %1 = pack_filter(%0) : f32 [1,9,4,32]
+      inputs %0
+      outputs %1
+    }]], {})
+    assert.matches("f a multiple of 32", tostring(said))
   end)
 
   it("transforms filters as the definition says", function()

@@ -380,6 +380,8 @@ cases.conv = with(convolutions, { { any { 2, 9, 9, 16 }, any { 3, 3, 16, 32 }, a
 for _, name in ipairs { "filter", "conv", "input_grad", "filter_grad" } do
   cases["winograd_" .. name] = { constant = "made by a pass for shapes where it pays; see convolution_spec" }
 end
+cases.pack_filter = { constant = "made by a pass for shapes where it pays; see convolution_spec" }
+cases.conv_packed = { constant = "made by a pass for shapes where it pays; see convolution_spec" }
 cases.conv_transpose = {
   { any { 2, 5, 2 }, any { 3, 4, 2 } }, { any { 1, 4, 5, 3 }, any { 3, 3, 2, 3 }, attrs = { strides = 2, padding = "same" } },
   { any { 1, 4, 4, 2 }, any { 2, 2, 3, 2 }, attrs = { strides = 3, padding = "valid" } },
@@ -617,10 +619,13 @@ cases.assign = { constant = "effects: see control_spec and core" }
 -- ---- What the sweeps ask for ----
 
 -- Ops that hold state or are made by plans alone; the specs named here must reach them.
-samples.elsewhere = { sgd_updates = "join_spec", adam_updates = "join_spec", rmsprop_updates = "join_spec",
-  variable = "control_spec", assign = "control_spec", copy = "forward_spec", size = "forward_spec",
-  winograd_filter = "convolution_spec", winograd_conv = "convolution_spec", winograd_input_grad = "convolution_spec",
-  winograd_filter_grad = "convolution_spec", batch_moments = "batch_norm_spec", batch_sums = "batch_norm_spec" }
+samples.elsewhere = {
+  sgd_updates = "join_spec", adam_updates = "join_spec", rmsprop_updates = "join_spec", variable = "control_spec",
+  assign = "control_spec", copy = "forward_spec", size = "forward_spec", pack_filter = "convolution_spec",
+  conv_packed = "convolution_spec", winograd_filter = "convolution_spec", winograd_conv = "convolution_spec",
+  winograd_input_grad = "convolution_spec", winograd_filter_grad = "convolution_spec", batch_moments = "batch_norm_spec",
+  batch_sums = "batch_norm_spec",
+}
 
 --- The samples of an op; raises when there are none.
 function samples.of(op)

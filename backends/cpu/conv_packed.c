@@ -1,0 +1,52 @@
+/*
+** conv_packed.c: where filters are packed for direct convolution, and the f32 kernel that packs them: rows of weights that lie a
+** power of two apart fall onto the same cache sets and each onto its own page; in blocks of 32 they follow one another. The
+** convolution itself is in conv_fast.c.
+*/
+#include <string.h>
+
+#include "base/size.h"
+#include "fast.h"
+#include "ops/attrs.h"
+
+enum { PANEL = 32, LEAST_FILTERS = 256, LEAST_CHANNELS = 32 };
+
+typedef struct pack_plan { int64_t rows, f; } pack_plan;
+
+static void run_pack(const moon_call *call, int64_t first, int64_t last) {
+  const pack_plan *p = call->state;
+  for (int64_t panel = first; panel < last; panel++) {
+    const char *w = call->in[0].data + panel * PANEL * (int64_t)sizeof(float);
+    char *out = call->out[0].data + panel * p->rows * PANEL * (int64_t)sizeof(float);
+    for (int64_t i = 0; i < p->rows; i++, out += PANEL * sizeof(float), w += p->f * (int64_t)sizeof(float))
+      memcpy(out, w, PANEL * sizeof(float));
+  }
+}
+
+bool moon__cpu_pack_filter_fits(const moon_fast *f) { return f->in[0].dtype == MOON_DTYPE_f32; }
+bool moon__cpu_pack_filter_has(const moon_node *node) { return node->inputs[0]->type.dtype == MOON_DTYPE_f32; }
+
+moon_status moon__cpu_pack_filter_plan(const moon_fast *f, moon_choice *c) {
+  const moon_array *w = &f->in[0];
+  pack_plan *p = moon__fast_state(f, c, sizeof *p);
+  if (!p) return MOON_EMEMORY;
+  p->f = w->shape[w->ndim - 1];
+  p->rows = 1;
+  for (int i = 0; i + 1 < w->ndim; i++) p->rows *= w->shape[i];
+  c->kernel = "cpu_pack_filter_f32";
+  c->why = "blocks of 32";
+  c->dense_in = 1;
+  moon__fast_phase(c, run_pack, p->f / PANEL);
+  return MOON_OK;
+}
+
+bool moon__cpu_conv_packed_has(const moon_node *node) {
+  moon_geometry g = moon__conv_geometry(node);
+  const moon_shape *p = &node->inputs[2]->type.shape;
+  for (int i = 0; i < node->ninputs; i++)
+    if (node->inputs[i]->type.dtype != MOON_DTYPE_f32) return false;
+  if (g.groups != 1 || g.c_out % PANEL != 0 || g.c_out < LEAST_FILTERS || g.c_in < LEAST_CHANNELS || p->ndim != 4) return false;
+  return p->dim[0] == g.c_out / PANEL && p->dim[1] == g.window[0] * g.window[1] * g.window[2] && p->dim[2] == g.c_in &&
+         p->dim[3] == PANEL;
+}
+bool moon__cpu_conv_packed_fits(const moon_fast *f) { return moon__cpu_conv_packed_has(f->node); }
