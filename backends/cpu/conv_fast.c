@@ -10,6 +10,7 @@
 */
 #include "conv_fast.h"
 
+#include <math.h>
 #include <string.h>
 
 #include "base/size.h"
@@ -34,6 +35,8 @@ typedef struct conv_plan {
   moon_span *spans[3]; /* behind the plan */
   moon_finish *finish; /* likewise; NULL: none */
   int place;           /* output that holds the target */
+  bool clamp;          /* a depthwise kernel does what the finishing loop says: brings results into [lo, hi] */
+  float lo, hi;
 } conv_plan;
 
 /* ---- One region: places of three spans for a range of images ---- */
@@ -153,7 +156,8 @@ static void run_region(const region *r) {
     int64_t n = moon__min_i64(count - from, at_once);
     list_taps(r, from, n, tap_weights, source, weights);
     if (p->depthwise) {
-      multiply_depthwise(r, &w, (moon_depthwise){.ntaps = n, .x_taps = source, .w_taps = weights, .add = r->add || from > 0});
+      multiply_depthwise(r, &w, (moon_depthwise){.ntaps = n, .x_taps = source, .w_taps = weights, .add = r->add || from > 0,
+                                                   .clamp = p->clamp && from + n >= count, .lo = p->lo, .hi = p->hi});
     } else {
       multiply(r, &w,
                (moon_gemm_tile){
@@ -380,6 +384,34 @@ static void set_roles(conv_plan *p) {
   p->merged = !p->backward && !p->depthwise && g->groups == 1 && g->dilation[2] == 1;
 }
 
+static bool number_in(const moon_loop *loop, int reg, float *x) {
+  for (int i = 0; i < loop->nnumbers; i++) {
+    if (loop->number[i].reg != reg) continue;
+    *x = (float)loop->number[i].f;
+    return !isnan(*x);
+  }
+  return false;
+}
+
+/* Does the loop only bring the sums into [lo, hi] (relu, relu6, clip)? */
+static bool is_clamp(const moon_finish *p, float *lo, float *hi) {
+  const moon_loop *loop = &p->e.loop;
+  int reg = p->e.acc;
+  *lo = -INFINITY, *hi = INFINITY;
+  for (int i = 0; i < loop->nins; i++) {
+    const moon_loop_ins *ins = &loop->ins[i];
+    float bound = 0;
+    bool relu = ins->op == MOON_OP_relu, most = ins->op == MOON_OP_minimum, least = relu || ins->op == MOON_OP_maximum;
+    int other = ins->src[0] == reg ? ins->src[1] : ins->src[0];
+    if ((!most && !least) || (ins->src[0] != reg && (relu || ins->src[1] != reg)) || (!relu && !number_in(loop, other, &bound)))
+      return false;
+    if (least ? *lo < bound : *lo > bound) *lo = bound;
+    if (most ? *hi > bound : *hi < bound) *hi = bound;
+    reg = ins->dst;
+  }
+  return !p->reduces && loop->nout == 1 && loop->out[0].reg == reg && loop->out[0].dtype == MOON_DTYPE_f32;
+}
+
 static moon_status plan_finish(const moon_fast *f, conv_plan *p, moon_choice *c, int64_t parts, int64_t njobs) {
   moon_status s = moon__finish_plan(f, p->finish, true, c);
   const moon_finish_input *start = s == MOON_OK && p->finish->start >= 0 ? &p->finish->in[p->finish->start] : NULL;
@@ -387,7 +419,8 @@ static moon_status plan_finish(const moon_fast *f, conv_plan *p, moon_choice *c,
   if (s != MOON_OK) return s;
   if ((p->place = moon__finish_place(p->finish, c)) < 0) return MOON_EUNSUPPORTED;
   if (!moon__finish_parts(p->finish, parts, c)) return MOON_ESIZE;
-  moon__fast_phase(c, p->finish->plain ? run_conv : run_finished, njobs);
+  p->clamp = p->depthwise && is_clamp(p->finish, &p->lo, &p->hi);
+  moon__fast_phase(c, p->finish->plain || p->clamp ? run_conv : run_finished, njobs);
   if (p->finish->reduces) moon__fast_phase(c, run_combine, moon__finish_combine_jobs(p->finish));
   return MOON_OK;
 }

@@ -17,7 +17,9 @@ typedef struct moon_depthwise {
   const int64_t *x_taps, *w_taps;
   const float *start; /* what sums start from, rows start_step apart, which may be y; NULL: 0 */
   int64_t start_step;
-  bool add; /* start is y */
+  bool add;   /* start is y */
+  bool clamp; /* results are brought into [lo, hi]; NaN stays */
+  float lo, hi;
 } moon_depthwise;
 
 /* w [ntaps][channels], w_tap apart, += sum over places i in [0, length) of x at i * x_step + tap * x_tap times dy at i * dy_step. */

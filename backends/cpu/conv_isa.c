@@ -27,6 +27,7 @@ MOON_INLINE void tile(const moon_depthwise *t, const float *x, float *y, const f
   for (int i = 0; i < rows; i++)
     for (int v = 0; v < vectors; v++) {
       float *p = y + i * t->y_step + j + v * VL;
+      if (t->clamp) acc[i][v] = vmin_nan(vmax_nan(acc[i][v], vsplat(t->lo)), vsplat(t->hi));
       if (part) vstore_part(p, acc[i][v], lanes);
       else vstore(p, acc[i][v]);
     }

@@ -32,7 +32,8 @@ local function finished(tensors, attrs, off)
   local y = (h + s[5]):relu() * 0.5 + s[3]
   local d = core.gradients((y * s[3]):sum(), { s[1], s[2], s[4], s[5] })
   local z = core.conv(s[1], s[2], attrs) + s[5]
-  local outputs = { y, d[1], d[2], d[3], d[4], z, z:tanh() }
+  local clamped = (core.conv(s[1], s[2], attrs) + s[5]):relu():minimum(1.5):maximum(0.25)
+  local outputs = { y, d[1], d[2], d[3], d[4], z, z:tanh(), clamped }
   core.trace_end()
   return { core.graph(s, outputs):program({ inputs = tensors, passes_off = off }):run(tensors) }
 end
