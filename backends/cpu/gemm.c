@@ -3,7 +3,7 @@
 ** Shape letters: a [m, k], b [k, n], c [m, n], each times a batch.
 **
 ** b is packed into panels [n / width][k][width] when it is used often enough to pay for it or its columns do not lie side by side;
-** a only when neither its rows nor its columns are contiguous, or its rows fall onto the same cache sets. Where m n is small and
+** a only when neither its rows nor its columns are contiguous. Where m n is small and
 ** k is long, k is cut too, and the partial products are added up in a later phase, in order. A loop that finishes the product runs
 ** over each block, which is on the stack then, once its sums are complete.
 */
@@ -22,7 +22,8 @@ typedef struct gemm_plan {
   int nbatch;
   int64_t batch_size[MOON_MAX_DIMS], a_batch[MOON_MAX_DIMS], b_batch[MOON_MAX_DIMS]; /* outermost first */
   int64_t a_row, a_column, b_row, b_column;
-  bool pack_a, pack_b, dots;
+  bool pack_a, pack_b, dots, stream;
+  bool turned; /* a is the operand b turned round, b is a: the product is computed as its transpose, block by block */
   moon_gemm_form form;
   int width, height;
   int64_t m_block, n_block, k_block, k_segment, m_blocks, n_blocks, segments;
@@ -75,18 +76,20 @@ static int64_t batch_offset(const gemm_plan *p, const int64_t *strides, int64_t 
 }
 
 static const float *matrix(const moon_array *x) { return (const float *)(const void *)x->data; }
+static const float *left(const gemm_plan *p, const moon_call *call) { return matrix(&call->in[p->turned ? 1 : 0]); }
+static const float *right(const gemm_plan *p, const moon_call *call) { return matrix(&call->in[p->turned ? 0 : 1]); }
 static int64_t panel_columns(const gemm_plan *p) { return (int64_t)p->width * p->set->lanes; }
 
 static void pack_b_panel(const gemm_plan *p, const moon_call *call, int64_t job) {
   int64_t wide = panel_columns(p), panels = moon__ceildiv_i64(p->n, wide), which = job / panels, at = job % panels * wide;
-  const float *b = matrix(&call->in[1]) + batch_offset(p, p->b_batch, which) + at * p->b_column;
+  const float *b = right(p, call) + batch_offset(p, p->b_batch, which) + at * p->b_column;
   float *out = (float *)(void *)(call->scratch + p->b_packed) + which * p->b_bytes_step + at * p->k;
   p->set->pack(out, b, p->k, moon__min_i64(wide, p->n - at), p->b_row, p->b_column, wide);
 }
 
 static void pack_a_tile(const gemm_plan *p, const moon_call *call, int64_t job) {
   int64_t tiles = moon__ceildiv_i64(p->m, p->height), which = job / tiles, at = job % tiles * p->height;
-  const float *a = matrix(&call->in[0]) + batch_offset(p, p->a_batch, which) + at * p->a_row;
+  const float *a = left(p, call) + batch_offset(p, p->a_batch, which) + at * p->a_row;
   float *out = (float *)(void *)(call->scratch + p->a_packed) + which * p->a_bytes_step + at * p->k;
   p->set->pack(out, a, p->k, moon__min_i64(p->height, p->m - at), p->a_column, p->a_row, p->height);
 }
@@ -122,9 +125,9 @@ static void multiply(const gemm_plan *p, const moon_call *call, const block *at,
     t.a_step = p->height;
     a_tile = p->height * p->k;
   } else {
-    t.a = matrix(&call->in[0]) + batch_offset(p, p->a_batch, at->batch) + at->i * p->a_row + k * p->a_column;
+    t.a = left(p, call) + batch_offset(p, p->a_batch, at->batch) + at->i * p->a_row + k * p->a_column;
   }
-  const float *b = matrix(&call->in[1]) + batch_offset(p, p->b_batch, at->batch) + k * p->b_row + at->j * p->b_column;
+  const float *b = right(p, call) + batch_offset(p, p->b_batch, at->batch) + k * p->b_row + at->j * p->b_column;
   if (p->pack_b)
     b = (float *)(void *)(call->scratch + p->b_packed) + (p->b_matrices > 1 ? at->batch : 0) * p->b_bytes_step + at->j * p->k +
         k * wide;
@@ -141,9 +144,21 @@ static void multiply(const gemm_plan *p, const moon_call *call, const block *at,
 /* The block's sums over [k, end). */
 static void make_sums(const gemm_plan *p, const moon_call *call, const block *at, float *c, int64_t c_step, int64_t k, int64_t end) {
   bool add = false;
+  if (p->stream) {
+    int64_t step = 0;
+    const float *start = start_of(p, call, at, &step);
+    for (int64_t i = 0; i < at->m; i++) {
+      if (start) memcpy(c + i * c_step, start + i * step, (size_t)at->n * sizeof *c);
+      else memset(c + i * c_step, 0, (size_t)at->n * sizeof *c);
+    }
+    const float *a = left(p, call) + batch_offset(p, p->a_batch, at->batch) + at->i * p->a_row + k * p->a_column;
+    const float *b = right(p, call) + batch_offset(p, p->b_batch, at->batch) + k * p->b_row + at->j;
+    p->set->stream(c, c_step, a, p->a_row, p->a_column, b, p->b_row, at->m, at->n, end - k);
+    return;
+  }
   if (p->dots) {
-    const float *a = matrix(&call->in[0]) + batch_offset(p, p->a_batch, at->batch) + at->i * p->a_row;
-    const float *b = matrix(&call->in[1]) + batch_offset(p, p->b_batch, at->batch) + at->j * p->b_column;
+    const float *a = left(p, call) + batch_offset(p, p->a_batch, at->batch) + at->i * p->a_row;
+    const float *b = right(p, call) + batch_offset(p, p->b_batch, at->batch) + at->j * p->b_column;
     p->set->dots(c, c_step, a, p->a_row, b, p->b_column, at->m, at->n, p->k);
     return;
   }
@@ -190,16 +205,40 @@ static void run_sum(const moon_call *call, int64_t first, int64_t last) {
 
 /* ---- Phases of a product that a loop finishes ---- */
 
+/* Makes a block's sums on the stack, the right way round; x: where they are. */
+static block make_block(const gemm_plan *p, const moon_call *call, int64_t job, float *sums, const float **x) {
+  int64_t segment;
+  block at = block_of(p, job, &segment);
+  make_sums(p, call, &at, sums, at.n, 0, p->k);
+  *x = sums;
+  if (!p->turned) return at;
+  *x = sums + BLOCK_FLOATS / 2;
+  p->set->pack(sums + BLOCK_FLOATS / 2, sums, at.n, at.m, 1, at.n, at.m);
+  return (block){.batch = at.batch, .i = at.j, .j = at.i, .m = at.n, .n = at.m};
+}
+
 static void run_finished(const moon_call *call, int64_t first, int64_t last) {
   const gemm_plan *p = call->state;
   _Alignas(64) float sums[BLOCK_FLOATS];
+  const float *x;
   moon_finishing r;
+  int64_t rows = p->turned ? p->n : p->m;
   moon__finish_begin(&r, p->finish, call);
   for (int64_t job = first; job < last; job++) {
-    int64_t segment;
-    block at = block_of(p, job, &segment);
-    make_sums(p, call, &at, sums, at.n, 0, p->k);
-    moon__finish_block(&r, sums, at.n, at.batch * p->m + at.i, at.m, at.j, at.n, job / p->n_blocks, true);
+    block at = make_block(p, call, job, sums, &x);
+    int64_t part = at.batch * (p->turned ? p->n_blocks : p->m_blocks) + at.i / (p->turned ? p->n_block : p->m_block);
+    moon__finish_block(&r, x, at.n, at.batch * rows + at.i, at.m, at.j, at.n, part, true);
+  }
+}
+
+static void run_turned(const moon_call *call, int64_t first, int64_t last) {
+  const gemm_plan *p = call->state;
+  _Alignas(64) float sums[BLOCK_FLOATS];
+  const float *x;
+  for (int64_t job = first; job < last; job++) {
+    block at = make_block(p, call, job, sums, &x);
+    float *c = (float *)(void *)call->out[0].data + (at.batch * p->n + at.i) * p->m + at.j;
+    for (int64_t i = 0; i < at.m; i++, c += p->m, x += at.n) memcpy(c, x, (size_t)at.n * sizeof *c);
   }
 }
 
@@ -250,47 +289,86 @@ static bool read_shapes(gemm_plan *p, const moon_array *a, const moon_array *b) 
   return true;
 }
 
+static void swap_i64(int64_t *x, int64_t *y) {
+  int64_t keep = *x;
+  *x = *y;
+  *y = keep;
+}
+
+/* Rows of b that lie along k are read in place as the rows of the product turned round, b' a'; a, the smaller, is packed instead. */
+static void turn(gemm_plan *p) {
+  p->turned = true;
+  swap_i64(&p->m, &p->n);
+  swap_i64(&p->a_row, &p->b_column);
+  swap_i64(&p->a_column, &p->b_row);
+  for (int i = 0; i < p->nbatch; i++) swap_i64(&p->a_batch[i], &p->b_batch[i]);
+}
+
 static void choose_tiles(gemm_plan *p) {
   const moon_gemm_set *set = p->set;
   int64_t lanes = set->lanes;
   bool b_rows = p->b_column == 1 || p->n == 1;
   p->dots = p->m <= 3 && p->a_column == 1 && !b_rows && p->b_row == 1;
+  p->stream = p->m <= MOON_GEMM_STREAM_ROWS && b_rows && p->k > 1;
+  if (!p->dots && !b_rows && p->b_row == 1 && p->m < p->n / 2) turn(p);
   p->width = p->n <= lanes ? 1 : p->m <= set->rows[4] && p->n > 2 * lanes ? 4 : 2;
-  p->height = moon__gemm_height(p->m, set->rows[p->width]);
-  p->pack_b = !p->dots && (!b_rows || p->m > 40 * set->rows[2]);
+  /* Rows that fall onto the same sets of the first-level cache: no more of them than it has ways to spare. */
+  bool same_sets = p->a_column == 1 && p->a_row % 512 == 0 && set->rows[p->width] > 8;
+  p->height = moon__gemm_height(p->m, same_sets ? 8 : set->rows[p->width]);
+  p->pack_b = !p->dots && !p->stream && (p->turned || !b_rows || p->m > 40 * set->rows[2]);
   p->form = p->a_row == 1 && p->a_column != 1 ? MOON_GEMM_COLUMNS : MOON_GEMM_ROWS;
   bool contiguous = p->a_row == 1 || p->a_column == 1;
-  bool same_sets = p->form == MOON_GEMM_ROWS && p->a_row % 512 == 0 && p->height > 6 && p->n >= 4 * panel_columns(p);
-  p->pack_a = !p->dots && (!contiguous || same_sets);
+  p->pack_a = !p->dots && !p->stream && !p->turned && !contiguous;
   if (p->pack_a) p->form = MOON_GEMM_COLUMNS;
 }
 
-/* About 40 us a job: operations at the speed of the tiles, or bytes of b from memory. */
+/* Microseconds: operations at the speed of the tiles, or bytes of b from memory. */
 static double job_us(const gemm_plan *p, double m, double n, double k) {
-  double rate = p->set->lanes == 16 ? 200e3 : p->set->lanes == 8 ? 100e3 : 20e3;
+  double rate = p->set->lanes == 16 ? 220e3 : p->set->lanes == 8 ? 110e3 : 25e3;
   double flops = 2.0 * m * n * k / rate, bytes = 4.0 * n * k / 40e3;
   return flops > bytes ? flops : bytes;
 }
 
+/* What blocks of so many tiles and panels cost two cores: work of the largest parts, operands that pass by from the third-level
+** cache, calls. */
+static double blocks_us(const gemm_plan *p, int64_t m_block, int64_t n_block) {
+  double m_blocks = (double)moon__ceildiv_i64(p->m, m_block), n_blocks = (double)moon__ceildiv_i64(p->n, n_block);
+  double jobs = m_blocks * n_blocks * (double)p->batch, k = (double)p->k;
+  double us = job_us(p, (double)m_block, (double)n_block, k), whole = job_us(p, (double)p->m, (double)p->n, k) * (double)p->batch;
+  if (us > 60) return 1e18 * us;
+  double half = jobs > 1 ? 2 + (jobs / 2 + (jobs < 16 ? 0.5 : 0)) * us : us, most = jobs > 1 && whole / 2 > half ? whole / 2 : half;
+  double a_bytes = 4 * (double)m_block * k, b_bytes = 4 * (double)n_block * k;
+  double passes = a_bytes < 500e3 ? m_blocks : jobs / (double)p->batch; /* a block of a stays in the second-level cache */
+  return most + (passes * a_bytes + m_blocks * n_blocks * b_bytes) * (double)p->batch / 2 / 100e3 + jobs * 0.15;
+}
+
 static void choose_blocks(gemm_plan *p) {
-  int64_t wide = panel_columns(p);
-  bool stream = !p->pack_b && p->m <= p->set->rows[4]; /* b passes by once, row after row */
-  p->k_block = stream ? 16 : 512;
-  if (p->k <= 512 && !(stream && p->n > 2048)) p->k_block = p->k;
+  int64_t wide = panel_columns(p), tiles = moon__ceildiv_i64(p->m, p->height), panels = moon__ceildiv_i64(p->n, wide);
+  bool few = !p->pack_b && !p->dots && p->m <= p->set->rows[4]; /* b passes by once, row after row */
+  double best = -1;
+  p->k_block = few ? 16 : moon__ceildiv_i64(p->k, moon__ceildiv_i64(moon__max_i64(p->k, 1), 1024));
   if (p->dots) p->k_block = p->k;
+  if (p->stream) p->k_block = moon__min_i64(p->k, 256);
   if (p->k_block < 1) p->k_block = 1;
-  p->n_block = stream ? 16 * wide : 4 * wide;
-  p->n_block = moon__min_i64(p->n_block, moon__ceildiv_i64(p->n, wide) * wide);
-  p->m_block = p->height;
-  while (p->m_block < p->m && job_us(p, (double)(2 * p->m_block), (double)p->n_block, (double)p->k) < 40) p->m_block *= 2;
-  while (p->n_block > wide && job_us(p, (double)p->m_block, (double)p->n_block, (double)p->k) > 60)
-    p->n_block = moon__ceildiv_i64(p->n_block / 2, wide) * wide;
+  for (int64_t t = 1;; t = moon__min_i64(tiles, t < 4 ? t + 1 : t + t / 2)) {
+    for (int64_t q = 1;; q = moon__min_i64(panels, q < 4 ? q + 1 : q + q / 2)) {
+      double us = blocks_us(p, t * p->height, q * wide);
+      if (best < 0 || us < best) {
+        best = us;
+        p->m_block = t * p->height;
+        p->n_block = q * wide;
+      }
+      if (q == panels) break;
+    }
+    if (t == tiles) break;
+  }
+  if (p->stream) p->n_block = moon__min_i64(p->n_block, 2048);
   p->m_blocks = moon__ceildiv_i64(p->m, p->m_block);
   p->n_blocks = moon__ceildiv_i64(p->n, p->n_block);
   double us = job_us(p, (double)p->m_block, (double)p->n_block, (double)p->k);
   p->segments = 1;
-  if (us > 80 && p->batch * p->m_blocks * p->n_blocks < 64 && !p->dots)
-    p->segments = moon__min_i64((int64_t)(us / 40), moon__ceildiv_i64(p->k, 2 * p->k_block));
+  if (us > 60 && p->batch * p->m_blocks * p->n_blocks < 64 && !p->dots && !p->turned)
+    p->segments = moon__min_i64((int64_t)(us / 30), moon__ceildiv_i64(p->k, 2 * p->k_block));
   if (p->segments < 1) p->segments = 1;
   p->k_segment = moon__ceildiv_i64(moon__ceildiv_i64(p->k, p->segments), p->k_block) * p->k_block;
   if (p->k_segment < 1) p->k_segment = 1;
@@ -325,14 +403,24 @@ static bool lay_out(gemm_plan *p, moon_choice *c) {
   return true;
 }
 
+/* Blocks of at most that many sums. */
+static void fit_blocks(gemm_plan *p, int64_t most) {
+  int64_t wide = panel_columns(p);
+  while (p->m_block * p->n_block > most) {
+    if (p->n_block > 8 * wide || p->m_block <= p->height) p->n_block = moon__ceildiv_i64(p->n_block / 2, wide) * wide;
+    else p->m_block = moon__ceildiv_i64(p->m_block / 2, p->height) * p->height;
+  }
+  p->m_blocks = moon__ceildiv_i64(p->m, p->m_block);
+  p->n_blocks = moon__ceildiv_i64(p->n, p->n_block);
+}
+
 /* Plans the loop that finishes the product; blocks of sums must fit onto the stack. */
 static moon_status plan_finish(const moon_fast *f, gemm_plan *p, moon_choice *c) {
   p->finish = (moon_finish *)(void *)(p + 1);
-  moon_status s = moon__finish_plan(f, p->finish, !p->dots && p->segments == 1, c);
+  moon_status s = moon__finish_plan(f, p->finish, !p->dots && !p->turned && p->segments == 1, c);
   if (s != MOON_OK || (p->finish->plain && p->segments == 1)) return s;
-  if (p->finish->plain || p->n > BLOCK_FLOATS) return MOON_EUNSUPPORTED;
-  while (p->m_block * p->n_block > BLOCK_FLOATS) p->m_block = moon__ceildiv_i64(p->m_block / 2, p->height) * p->height;
-  p->m_blocks = moon__ceildiv_i64(p->m, p->m_block);
+  if (p->finish->plain || (p->segments > 1 && p->n > BLOCK_FLOATS)) return MOON_EUNSUPPORTED;
+  fit_blocks(p, BLOCK_FLOATS);
   p->sum_rows = moon__max_i64(1, SUM_BLOCK / p->n);
   return MOON_OK;
 }
@@ -340,7 +428,7 @@ static moon_status plan_finish(const moon_fast *f, gemm_plan *p, moon_choice *c)
 static void add_phases(gemm_plan *p, moon_choice *c) {
   bool finish = p->finish && !p->finish->plain, cut = p->segments > 1;
   if (p->a_packs + p->b_packs > 0) moon__fast_phase(c, run_pack, p->a_packs + p->b_packs);
-  moon__fast_phase(c, finish && !cut ? run_finished : run_multiply, p->batch * p->m_blocks * p->n_blocks * p->segments);
+  moon__fast_phase(c, finish && !cut ? run_finished : p->turned ? run_turned : run_multiply, p->batch * p->m_blocks * p->n_blocks * p->segments);
   if (cut && finish) moon__fast_phase(c, run_finished_sum, moon__ceildiv_i64(p->batch * p->m, p->sum_rows));
   else if (cut) moon__fast_phase(c, run_sum, moon__ceildiv_i64(p->batch * p->m * p->n, SUM_BLOCK));
   if (finish && p->finish->reduces) moon__fast_phase(c, run_combine, moon__finish_combine_jobs(p->finish));
@@ -360,14 +448,15 @@ moon_status moon__cpu_matmul_plan(const moon_fast *f, moon_choice *c) {
   if (p->m == 0 || p->n == 0 || p->batch == 0) return f->epilogue ? MOON_EUNSUPPORTED : MOON_OK; /* nothing to compute */
   choose_tiles(p);
   choose_blocks(p);
+  if (p->turned) fit_blocks(p, BLOCK_FLOATS / 2);
   if (f->epilogue) {
     moon_status s = plan_finish(f, p, c);
     if (s != MOON_OK) return s;
   }
   if (!lay_out(p, c)) return MOON_ESIZE;
-  int64_t parts = p->segments > 1 ? moon__ceildiv_i64(p->batch * p->m, p->sum_rows) : p->batch * p->m_blocks;
+  int64_t parts = p->segments > 1 ? moon__ceildiv_i64(p->batch * p->m, p->sum_rows) : p->batch * (p->turned ? p->n_blocks : p->m_blocks);
   if (p->finish && !moon__finish_parts(p->finish, parts, c)) return MOON_ESIZE;
   add_phases(p, c);
-  c->why = p->dots ? "few rows: dots" : p->pack_b ? "packed b" : "b as it lies";
+  c->why = p->dots ? "few rows: dots" : p->stream ? "few rows: b once" : p->turned ? "turned, packed a" : p->pack_b ? "packed b" : "b as it lies";
   return MOON_OK;
 }

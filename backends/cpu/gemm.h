@@ -10,7 +10,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-enum { MOON_GEMM_MAX_ROWS = 14, MOON_GEMM_MAX_VECTORS = 4 };
+enum { MOON_GEMM_MAX_ROWS = 14, MOON_GEMM_MAX_VECTORS = 4, MOON_GEMM_STREAM_ROWS = 4 };
 
 /* How a lies. ROWS: k is contiguous, rows a_step apart. COLUMNS: rows are contiguous, k a_step apart. */
 typedef enum moon_gemm_form { MOON_GEMM_ROWS, MOON_GEMM_COLUMNS } moon_gemm_form;
@@ -39,6 +39,9 @@ typedef struct moon_gemm_set {
   /* c [m, n] = dots of the rows of a [m, k] and b [n, k]; for m small. */
   void (*dots)(float *c, int64_t c_step, const float *a, int64_t a_step, const float *b, int64_t b_step, int64_t m, int64_t n,
                int64_t k);
+  /* c [m, n] += a [m, k] b [k, n] for m <= MOON_GEMM_STREAM_ROWS and columns of b side by side: b is read once, rows at a time. */
+  void (*stream)(float *c, int64_t c_step, const float *a, int64_t a_row, int64_t a_column, const float *b, int64_t b_step,
+                 int64_t m, int64_t n, int64_t k);
 } moon_gemm_set;
 MOON_ISA_DECLARE(const moon_gemm_set, moon__gemm_set)
 

@@ -141,7 +141,10 @@ static void pack(float *out, const float *x, int64_t depth, int64_t columns, int
   for (int64_t k = 0; k < depth; k++, x += depth_step, out += width) {
     int64_t j = 0;
     if (column_step == 1) {
-      for (; j + VL <= columns; j += VL) vstore(out + j, vload(x + j));
+      for (; j + VL <= columns; j += VL) {
+        __builtin_prefetch(x + j + 16 * depth_step);
+        vstore(out + j, vload(x + j));
+      }
       if (j < columns) vstore_part(out + j, vload_part(x + j, columns - j), columns - j);
       j = columns;
     }
@@ -192,6 +195,47 @@ static void dots(float *c, int64_t c_step, const float *a, int64_t a_step, const
   }
 }
 
+/* ---- Few rows: c stays in the first-level cache, b passes by once, `depth` of its rows side by side ---- */
+
+MOON_INLINE void stream_rows(float *c, int64_t c_step, const float *a, int64_t a_row, int64_t a_column, const float *b,
+                             int64_t b_step, int64_t n, const int rows, const int depth, const bool ahead) {
+  vf av[MOON_GEMM_STREAM_ROWS][8], bv[8];
+  MOON_UNROLL(4) for (int r = 0; r < rows; r++)
+    MOON_UNROLL(8) for (int k = 0; k < depth; k++) av[r][k] = vsplat(a[r * a_row + k * a_column]);
+  for (int64_t j = 0; j < n; j += VL) {
+    const int64_t left = n - j;
+    MOON_UNROLL(8) for (int k = 0; k < depth; k++) {
+      const float *p = b + k * b_step + j;
+      bv[k] = left >= VL ? vload(p) : vload_part(p, left);
+      if (ahead && j % 16 == 0) __builtin_prefetch(p + depth * b_step);
+    }
+    MOON_UNROLL(4) for (int r = 0; r < rows; r++) {
+      float *y = c + r * c_step + j;
+      vf sum = left >= VL ? vload(y) : vload_part(y, left);
+      MOON_UNROLL(8) for (int k = 0; k < depth; k++) sum = vfma(av[r][k], bv[k], sum);
+      if (left >= VL) vstore(y, sum);
+      else vstore_part(y, sum, left);
+    }
+  }
+}
+
+#define STREAM(rows, depth)                                                                                              \
+  case rows:                                                                                                             \
+    for (; i + 2 * depth <= k; i += depth, a += depth * a_column, b += depth * b_step)                                   \
+      stream_rows(c, c_step, a, a_row, a_column, b, b_step, n, rows, depth, true);                                       \
+    for (; i < k; i++, a += a_column, b += b_step) stream_rows(c, c_step, a, a_row, a_column, b, b_step, n, rows, 1, false); \
+    break;
+static void stream(float *c, int64_t c_step, const float *a, int64_t a_row, int64_t a_column, const float *b, int64_t b_step,
+                   int64_t m, int64_t n, int64_t k) {
+  int64_t i = 0;
+  switch (m) {
+    STREAM(1, 8)
+    STREAM(2, 8)
+    STREAM(3, 4)
+    STREAM(4, 4)
+  }
+}
+
 #define IN_ROWS(width, vectors, rows) [MOON_GEMM_ROWS][width][rows] = rows_##width##_##rows,
 #define IN_COLUMNS(width, vectors, rows) [MOON_GEMM_COLUMNS][width][rows] = columns_##width##_##rows,
 #define IN_ROWS_1(width, vectors, rows) [MOON_GEMM_ROWS][1][rows] = rows_1(rows),
@@ -202,4 +246,5 @@ const moon_gemm_set MOON_ISA_NAME(moon__gemm_set) = {
     .tile = {WIDTHS(IN_ROWS) WIDTHS(IN_COLUMNS) WIDTH_1(IN_ROWS_1) WIDTH_1(IN_COLUMNS_1)},
     .pack = pack,
     .dots = dots,
+    .stream = stream,
 };
