@@ -35,6 +35,8 @@ static const candidate candidates[] = {
     {MOON_OP_avg_pool_grad, moon__cpu_pool_fits, moon__cpu_avg_pool_grad_plan, false},
     {MOON_OP_batch_moments, moon__cpu_batch_fits, moon__cpu_batch_plan, false},
     {MOON_OP_batch_sums, moon__cpu_batch_fits, moon__cpu_batch_plan, false},
+    {MOON_OP_attention, moon__cpu_attention_fits, moon__cpu_attention_plan, false},
+    {MOON_OP_attention_grad, moon__cpu_attention_fits, moon__cpu_attention_plan, false},
     {MOON_OP_softmax, moon__cpu_rows_fits, moon__cpu_rows_plan, false},
     {MOON_OP_log_softmax, moon__cpu_rows_fits, moon__cpu_rows_plan, false},
     {MOON_OP_layer_norm, moon__cpu_rows_fits, moon__cpu_rows_plan, false},
@@ -143,6 +145,7 @@ bool moon__cpu_fast_has(moon_device *device, const moon_node *node) {
     case MOON_OP_winograd_conv:
     case MOON_OP_winograd_input_grad: return moon__cpu_winograd_conv_has(node);
     case MOON_OP_winograd_filter_grad: return moon__cpu_winograd_grad_has(node);
-    default: return moon__cpu_rows_has(node) || moon__cpu_recurrent_has(node) || moon__cpu_update_has(node);
+    default:
+      return moon__cpu_rows_has(node) || moon__cpu_attention_has(node) || moon__cpu_recurrent_has(node) || moon__cpu_update_has(node);
   }
 }

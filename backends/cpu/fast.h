@@ -63,6 +63,9 @@ moon_status moon__cpu_max_pool_plan(const moon_fast *f, moon_choice *c);
 moon_status moon__cpu_max_pool_grad_plan(const moon_fast *f, moon_choice *c);
 moon_status moon__cpu_avg_pool_plan(const moon_fast *f, moon_choice *c);
 moon_status moon__cpu_avg_pool_grad_plan(const moon_fast *f, moon_choice *c);
+bool moon__cpu_attention_has(const moon_node *node);
+bool moon__cpu_attention_fits(const moon_fast *f); /* and its gradient */
+moon_status moon__cpu_attention_plan(const moon_fast *f, moon_choice *c);
 /* Composites that work row by row. has: without looking at strides, which do not matter. */
 bool moon__cpu_rows_has(const moon_node *node);
 bool moon__cpu_rows_fits(const moon_fast *f);

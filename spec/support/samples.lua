@@ -453,6 +453,25 @@ cases.attention = {
   { any { 1, 2, 4, 3 }, any { 1, 2, 4, 3 }, any { 1, 2, 4, 2 }, attrs = { causal = true } },
   { any { 2, 1, 3, 2 }, any { 2, 1, 4, 2 }, any { 2, 1, 4, 2 }, bool { 2, 1, 1, 4 }, attrs = { scale = 0.3 } },
   { any { 0, 1, 3, 2 }, any { 0, 1, 3, 2 }, any { 0, 1, 3, 2 } },
+  { any { 1, 2, 40, 20 }, any { 1, 2, 150, 20 }, any { 1, 2, 150, 9 }, bool { 40, 150 }, attrs = { causal = true }, large = true },
+}
+-- All three gradients, one behind the other.
+local function attention_gradients(attrs)
+  return function(xs)
+    local y = xs[4] and core.attention(xs[1], xs[2], xs[3], xs[4], attrs) or core.attention(xs[1], xs[2], xs[3], attrs)
+    local dx = core.gradients(y:square():sum(), { xs[1], xs[2], xs[3] })
+    for i = 1, 3 do dx[i] = dx[i]:reshape({ -1 }) end
+    return core.concat(dx, 1)
+  end
+end
+cases.attention_grad = {
+  { any { 2, 2, 3, 4 }, any { 2, 2, 5, 4 }, any { 2, 2, 5, 3 }, f = attention_gradients({}) },
+  { any { 1, 2, 4, 3 }, any { 1, 2, 4, 3 }, any { 1, 2, 4, 2 }, f = attention_gradients({ causal = true }) },
+  { any { 2, 1, 3, 2 }, any { 2, 1, 4, 2 }, any { 2, 1, 4, 2 }, bool { 2, 1, 1, 4 }, f = attention_gradients({ scale = 0.3 }) },
+  { any { 1, 2, 40, 20 }, any { 1, 2, 150, 20 }, any { 1, 2, 150, 9 }, bool { 40, 150 }, f = attention_gradients({}),
+    large = true },
+  { any { 1, 1, 150, 5 }, any { 1, 1, 40, 5 }, any { 1, 1, 40, 35 }, f = attention_gradients({ causal = true }), large = true },
+  expect = "attention_grad",
 }
 cases.lstm_cell = {
   { any { 3, 2 }, any { 3, 4 }, any { 3, 4 }, any { 2, 16 }, any { 4, 16 }, any { 16 } },
