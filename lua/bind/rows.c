@@ -89,7 +89,7 @@ static uint64_t hash_bytes(uint64_t h, const char *data, size_t bytes) {
     h = hash_word(h, word);
   }
   word = bytes;
-  memcpy(&word, data, bytes);
+  if (bytes > 0) memcpy(&word, data, bytes);
   return hash_word(h, word);
 }
 
@@ -102,22 +102,33 @@ static uint64_t hash_data(uint64_t h, const char *data, size_t bytes) {
   return h;
 }
 
-static uint64_t hash_tensor(lua_State *L, uint64_t h, const moon_tensor *t) {
+/* Numbers that do not lie row after row in host memory are copied to a block of Lua's first. */
+static const char *readable(lua_State *L, moon_bind *b, const moon_tensor *t) {
+  size_t bytes = moon_tensor_bytes(t);
+  const char *data = moon_tensor_data(t);
+  if (bytes == 0 || (data && moon_tensor_is_dense(t))) return data;
+  char *copy = moon__lua_newblock(L, bytes);
+  moon__lua_no_origin(b);
+  if (moon_tensor_read(b->ctx, t, t->dtype, copy, bytes) != MOON_OK) moon__lua_raise(L, b);
+  return copy;
+}
+
+static uint64_t hash_tensor(lua_State *L, moon_bind *b, uint64_t h, const moon_tensor *t) {
   h = hash_word(h, (uint64_t)t->dtype);
   for (int i = 0; i < t->ndim; i++) h = hash_word(h, (uint64_t)t->shape[i]);
-  return hash_data(h, host_data(L, t, "what is hashed"), moon_tensor_bytes(t));
+  return hash_data(h, readable(L, b, t), moon_tensor_bytes(t));
 }
 
 /* core.hash({ tensors }) -> 16 hexadecimal digits that depend on their dtypes, shapes and numbers. */
 static int hash(lua_State *L) {
-  const moon_bind *b = moon__lua_bind(L);
+  moon_bind *b = moon__lua_bind(L);
   char text[17];
   uint64_t h = 0;
   moon__lua_want_table(L, b, 1, "hash", "argument 1");
   for (int i = 1; i <= (int)moon__lua_rawlen(L, 1); i++) {
     lua_rawgeti(L, 1, i);
-    h = hash_tensor(L, h, moon__lua_check(L, b, -1, MOON_LUA_TENSOR, "hash", "an entry"));
-    lua_pop(L, 1);
+    h = hash_tensor(L, b, h, moon__lua_check(L, b, -1, MOON_LUA_TENSOR, "hash", "an entry"));
+    lua_settop(L, 1);
   }
   snprintf(text, sizeof text, "%016llx", (unsigned long long)h);
   lua_pushstring(L, text);

@@ -2,7 +2,7 @@
 -- Here: the two kinds of feed. A feed's `open()` gives a function that returns the following batch, a table
 -- `{ list =, x =, y =, w =, rows =, key = }` that is used again, or nil; `list` holds x, y and w one after another. A feed knows
 -- where it is: `position()` and, before `open`, `resume(position)`. Invariant: from tensors in memory a steady batch costs no
--- memory: there is one batch for each number of rows, and rows are copied into it.
+-- memory: there is one batch for each number of rows, and rows are copied into it, on the device where they live.
 -- @module moonlet.feed
 
 local core = require "moonlet.core"
@@ -29,17 +29,6 @@ local function listed(parts, list)
   return list
 end
 
--- t with its rows one after another in host memory.
-local function dense_rows(t)
-  return t:pointer() and t:contiguous() or t:clone()
-end
-
-local function hash_of(tensors)
-  local dense = {}
-  for i, t in ipairs(tensors) do dense[i] = dense_rows(t) end
-  return core.hash(dense)
-end
-
 -- ---- Tensors in memory ----
 
 local Rows = util.class("Rows")
@@ -52,6 +41,8 @@ function Rows:init(parts, rows, batch_size, how)
   self.size = how.drop and math.floor(self.count / batch_size) or math.ceil(self.count / batch_size)
   self.list, self.batches = listed(parts, {}), {}
   self.taken, self.passes = 0, 0
+  self.in_host = core.zeros({ 1 }):pointer() ~= nil
+  for _, t in ipairs(self.list) do self.in_host = self.in_host and (t:pointer() ~= nil or t.count == 0) end
 end
 
 -- The batch of that many rows: buffers like the data.
@@ -67,6 +58,29 @@ local function batch_of(self, rows)
   batch.list = listed(batch, {})
   self.batches[rows] = batch
   return batch
+end
+
+-- What takes rows of t by an index of b numbers on another device, and writes them to a buffer.
+local function new_gather(t, buffer, b)
+  local x, index = core.placeholder("x", t.dtype, t.shape), core.placeholder("index", "i64", { b })
+  local program = core.graph({ x, index }, { core.gather(x, index, 1) }, {}):program({
+    mode = "infer", inputs = { { dtype = t.dtype, shape = t.shape }, { dtype = "i64", shape = { b } } },
+  })
+  return { program = program, arguments = { t, false, out = { buffer } } }
+end
+
+local function gather(self, batch, first, index)
+  if not index then
+    self.all_rows = self.all_rows or core.arange({ start = 0, stop = self.list[1].shape[1], dtype = "i64" })
+    index = self.all_rows
+  end
+  batch.gathers = batch.gathers or {}
+  for i, t in ipairs(self.list) do
+    local g = batch.gathers[i] or new_gather(t, batch.list[i], batch.rows)
+    batch.gathers[i] = g
+    g.arguments[2] = index:slice(1, first, first + batch.rows - 1)
+    g.program:run(g.arguments)
+  end
 end
 
 -- The order of a pass: its first place, and the tensor of row numbers, or nil for the rows as they lie.
@@ -95,7 +109,11 @@ function Rows:open()
     local before = self.taken * self.batch_size
     if before >= count then return nil end
     local batch = batch_of(self, math.min(self.batch_size, count - before))
-    for i = 1, #self.list do core.take_rows(batch.list[i], self.list[i], start + before, index) end
+    if self.in_host then
+      for i = 1, #self.list do core.take_rows(batch.list[i], self.list[i], start + before, index) end
+    else
+      gather(self, batch, start + before, index)
+    end
     self.taken = self.taken + 1
     return batch
   end
@@ -120,7 +138,7 @@ function Rows:hash()
   local o = self.how.order and self.how.order(0)
   if o then list[2] = core.tensor(o.rows or { o.first }, "i64") end
   for i, t in ipairs(self.list) do list[#list + 1] = t end
-  return hash_of(list)
+  return core.hash(list)
 end
 
 local function count_rows(who, parts)
@@ -145,7 +163,7 @@ local function dense_of(who, parts)
     for i, t in ipairs(parts[name] or {}) do
       if core.kind(t) == "variable" then t = t:read() end
       if core.kind(t) ~= "tensor" then core.fail("%s: data must be tensors, got %s", who, util.describe(t)) end
-      dense[name][i] = dense_rows(t)
+      dense[name][i] = t:contiguous()
     end
   end
   return dense, count_rows(who, dense)
@@ -242,7 +260,7 @@ end
 --- A text that tells other data from these; nil where the rows are not in memory.
 function Stream:hash()
   local columns = self.dataset.rows and self.dataset:rows()
-  return columns and hash_of(util.flatten(columns))
+  return columns and core.hash(util.flatten(columns))
 end
 
 --- Is value a dataset: an object with a method `batches`?
