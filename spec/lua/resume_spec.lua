@@ -268,31 +268,3 @@ describe("plain data", function()
     end
   end)
 end)
-
-describe("data on an OpenCL device", function()
-  local build = os.getenv "MOONLET_BUILD" or "build"
-  local script = [[
-    local ml = require "moonlet"
-    ml.seed(1)
-    local x = ml.arange(88):reshape { 22, 4 } / 88
-    local model = ml.Sequential { ml.nn.Dense { 2 } }
-    model:compile { optimizer = "sgd", loss = "mse" }
-    local loss = model:fit(x, x:slice(2, 1, 2) * 2, { epochs = 2, batch_size = 4, verbose = 0 }).history.loss[2]
-    print(("%.4f %d"):format(loss, #model:predict(x)))
-  ]]
-
-  local function run(device)
-    local pipe = io.popen(("MOONLET_DEVICE=%s '%s/moonlet' -e '%s' 2>/dev/null"):format(device, build, script))
-    local text = pipe:read "a"
-    pipe:close()
-    return text
-  end
-
-  it("come in the same batches", function()
-    if not pcall(ml.device, "opencl") then return pending "there is no OpenCL device" end
-    ml.device "cpu"
-    local expected = run "cpu"
-    assert.matches("^%d", expected)
-    assert.equal(expected, run "opencl")
-  end)
-end)
