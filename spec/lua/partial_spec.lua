@@ -47,7 +47,7 @@ describe("train_on_batch", function()
   it("in slices gives what it gives whole", function()
     local want, want_logs = whole(4)
     local model, logs, slices = new_model(), nil, nil
-    for i = 1, 4 do logs, slices = in_slices(model, ({ 0.001, 5, 200, 1e6 })[i]) end
+    for i = 1, 4 do logs, slices = in_slices(model, ({ 0.001, 5, 200, 1e9 })[i]) end
     assert.equal(1, slices)
     assert.equal(want, state(model))
     assert.same(want_logs, logs)
