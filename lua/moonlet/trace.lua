@@ -40,30 +40,31 @@ local function make(owner, inputs, body)
   return core.graph(formals, outputs, core.trace_effects())
 end
 
+local function begin(f, ...)
+  core.trace_begin()
+  return f(...)
+end
+
+-- Ends what has begun since the depth was that: memory may have run out before the trace began.
+local function ended(depth, ok, ...)
+  while core.trace_depth() > depth do core.trace_end() end
+  if not ok then error((...), 0) end
+  return ...
+end
+
 --- Traces body into a graph.
 -- @tparam table owner
 -- @tparam function inputs gives the list of placeholders
 -- @tparam function body takes them and gives the list of outputs
 -- @treturn Graph
 function trace.graph(owner, inputs, body)
-  core.trace_begin()
-  local ok, result = pcall(trace.within, owner, make, owner, inputs, body)
-  core.trace_end()
-  if not ok then error(result, 0) end
-  return result
-end
-
-local function ended(ok, ...)
-  core.trace_end()
-  if not ok then error((...), 0) end
-  return ...
+  return ended(core.trace_depth(), pcall(begin, trace.within, owner, make, owner, inputs, body))
 end
 
 --- Runs f(...) eagerly inside a trace, so that its gradients can be asked for.
 function trace.eager(owner, f, ...)
   owner.cursor, owner.hooks = 0, {}
-  core.trace_begin()
-  return ended(pcall(trace.within, owner, f, ...))
+  return ended(core.trace_depth(), pcall(begin, trace.within, owner, f, ...))
 end
 
 --- The variable that the owner made at this place the last time, or what make() gives.
