@@ -341,14 +341,21 @@ static int evaluate(moon_bind *b, const op_call *c, void **out, int room) {
   return 0;
 }
 
+/* The counter that numbers random nodes built now. */
+static int64_t *next_stream(moon_context *ctx) {
+  return ctx->ntraces > 0 ? &ctx->traces[ctx->ntraces - 1].next_stream : &ctx->next_stream;
+}
+
 static int evaluate_or_raise(lua_State *L, moon_bind *b, op_call *c, void **out, int room) {
   int n;
+  int64_t stream = *next_stream(b->ctx);
   if (c->symbolic) moon__lua_origin(L, b);
   else moon__lua_no_origin(b);
   n = evaluate(b, c, out, room);
   if (n == 0 && moon_error_status(b->ctx) == MOON_EMEMORY) {
     moon__lua_collect(L, b);
     read_operands(L, b, c); /* finalizers have run */
+    *next_stream(b->ctx) = stream; /* the same draws as if there had been memory */
     n = evaluate(b, c, out, room);
   }
   return n > 0 ? n : moon__lua_raise(L, b);
