@@ -123,6 +123,7 @@ typedef struct moon_backend {
   /* Waits for the run that call is of, moves what its kernels reported to *fault, and clears it. NULL: kernels report at once. */
   moon_status (*check)(moon_context *ctx, moon_device *device, const moon_call *call, moon_fault *fault);
   void (*describe)(const moon_device *device, moon_device_info *info); /* fills what it knows; may be NULL */
+  void (*trim)(moon_device *device); /* frees what it keeps for later (built kernels) and nobody uses now; may be NULL */
 } moon_backend;
 
 struct moon_device {

@@ -198,6 +198,8 @@ typedef struct moon_device_info {
   bool f64;
 } moon_device_info;
 MOON_API moon_device_info moon_device_describe(const moon_device *device);
+/* Frees what the devices that were opened keep for later: kernels that no program uses any more. */
+MOON_API void moon_devices_trim(moon_context *ctx);
 
 /* ---- Tensors ---- */
 /* A tensor of zeros [shape]. NULL: bad shape (negative, unknown or too large), out of memory. */

@@ -227,6 +227,8 @@ static moon_status opencl_check(moon_context *ctx, moon_device *device, const mo
   return opencl_buffer_write(ctx, device, call->arena, call->status_offset, &none, sizeof none);
 }
 
+static void opencl_trim(moon_device *device) { moon__cl_units_trim(device->data); }
+
 /* Composites are inlined: their bodies fuse. */
 static bool opencl_has_kernel(moon_device *device, const moon_node *node) { return (void)device, (void)node, false; }
 
@@ -245,4 +247,5 @@ const moon_backend moon__opencl_backend = {
     .run = moon__cl_run,
     .check = opencl_check,
     .describe = opencl_describe,
+    .trim = opencl_trim,
 };

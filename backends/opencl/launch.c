@@ -51,6 +51,7 @@ void moon__cl_spread(const moon_cl_device *d, moon_cl_step_spec *spec, int64_t n
 
 static void free_step(moon_runtime *runtime, moon_cl_device *d, moon_cl_step *s) {
   if (s->kernel) d->cl.clReleaseKernel(s->kernel);
+  moon__cl_unit_release(d, s->unit);
   moon__free(runtime, s->operands);
   moon__free(runtime, s->params);
   moon__free(runtime, s->last);
@@ -72,9 +73,12 @@ void moon__cl_launch_fall_back(moon_cl_launch *l, moon_cl_fallback *f) { l->fall
 
 bool moon__cl_step(moon_cl_launch *l, const moon_cl_step_spec *spec) {
   moon_runtime *runtime = l->device->device->runtime;
-  if (spec->global[0] == 0 || spec->global[1] == 0 || spec->global[2] == 0) return true;
-  moon_cl_step *s = spec->unit ? moon__alloc(runtime, sizeof *s) : NULL;
-  if (!s) return false;
+  bool nothing = spec->global[0] == 0 || spec->global[1] == 0 || spec->global[2] == 0;
+  moon_cl_step *s = spec->unit && !nothing ? moon__alloc(runtime, sizeof *s) : NULL;
+  if (!s) {
+    moon__cl_unit_release(l->device, spec->unit);
+    return nothing;
+  }
   int nparams = spec->exact || spec->nparams == 0 ? spec->nparams : MOON_CL_PARAMS;
   s->unit = spec->unit;
   s->noperands = spec->noperands;
@@ -140,7 +144,7 @@ static int32_t set_arguments(const moon_cl *cl, moon_cl_step *s, const moon_call
 static moon_status run_step(moon_context *ctx, moon_cl_device *d, moon_cl_step *s, const moon_call *call) {
   bool fresh = !s->kernel;
   if (fresh) {
-    moon_status made = moon__cl_kernel(ctx, d, s->unit, &s->kernel);
+    moon_status made = moon__cl_kernel(ctx, d, s->unit, call->node->op->name, &s->kernel);
     if (made != MOON_OK) return made;
   }
   int32_t code = set_arguments(&d->cl, s, call, fresh);

@@ -54,21 +54,22 @@ void moon__cl_put(moon_cl_text *t, const char *format, ...) __attribute__((forma
 void moon__cl_put_bytes(moon_cl_text *t, const char *s, size_t n);
 
 /* ---- unit.c ---- */
-/* The unit of this source, made when it is not known yet; lives as long as the device. text must define the kernel KERNEL(..)
-** with NAME, which becomes unique. NULL: memory is out. The device's lock is not held. */
+/* The unit of this source, made when it is not known yet, with one user more. text must define the kernel NAME, a word that becomes
+** unique. NULL: memory is out. The device's lock is not held, here and below unless it is said. */
 moon_cl_unit *moon__cl_unit(moon_cl_device *d, const char *text, size_t text_bytes);
-/* A new kernel object of the unit's kernel `name`; builds what is pending. With the lock held. */
-moon_status moon__cl_kernel(moon_context *ctx, moon_cl_device *d, moon_cl_unit *u, cl_kernel *kernel);
-/* Did building this unit fail before? */
-bool moon__cl_unit_failed(const moon_cl_unit *u);
+void moon__cl_unit_release(moon_cl_device *d, moon_cl_unit *u); /* one user less; NULL is fine */
+/* A new kernel object of the unit, for the op `what`; builds what is pending. With the lock held. */
+moon_status moon__cl_kernel(moon_context *ctx, moon_cl_device *d, moon_cl_unit *u, const char *what, cl_kernel *kernel);
+/* Frees the units that nobody uses. */
+void moon__cl_units_trim(moon_cl_device *d);
 void moon__cl_units_free(moon_cl_device *d);
 
 /* ---- cache.c ---- */
 /* Finds the folder; what goes wrong means no cache. */
 void moon__cl_cache_open(moon_cl_device *d, moon_runtime *runtime);
-/* The binary kept for a source, in memory that the caller frees; false: none. */
-bool moon__cl_cache_read(moon_cl_device *d, const moon_cl_text *source, void **binary, size_t *bytes);
-void moon__cl_cache_write(moon_cl_device *d, const moon_cl_text *source, const void *binary, size_t bytes);
+/* What is kept for a source, in memory that the caller frees: the binary, or (*failed) the log of a build that failed. false: none. */
+bool moon__cl_cache_read(moon_cl_device *d, const moon_cl_text *source, void **binary, size_t *bytes, bool *failed);
+void moon__cl_cache_write(moon_cl_device *d, const moon_cl_text *source, const void *binary, size_t bytes, bool failed);
 
 /* ---- launch.c ---- */
 enum { MOON_CL_PARAMS = 64, MOON_CL_SCRATCH = -1 };

@@ -1,6 +1,6 @@
 /*
-** unit.c: kernel sources and the programs that are built from them. A unit is the text of one kernel; each is known once a device.
-** Units wait until one of them is run: then all that wait are built together as one program, for a compiler costs far more to start
+** unit.c: kernel sources and the programs that are built from them. A unit is the text of one kernel; each is known once a device,
+** and stays when its last user has gone, until memory is asked back. Units wait until one of them is run: then all that wait are built together as one program, for a compiler costs far more to start
 ** than to go on. What was built is kept on disk (cache.c). When a batch does not build, its units are built alone, so that only
 ** the guilty one fails; it keeps its log and is not tried again.
 */
@@ -16,14 +16,18 @@ enum { NAME_BYTES = 24 };
 
 typedef enum unit_state { PENDING, BUILT, FAILED } unit_state;
 
+/* What a batch was built to; it lives as long as one of its units. */
+typedef struct built { cl_program program; int units; } built;
+
 struct moon_cl_unit {
   moon_cl_unit *next, *next_pending;
   char *text, *log; /* log: of a build that failed */
   size_t bytes;
   char name[NAME_BYTES]; /* of its kernel, from the hash of its text */
   unit_state state;
-  cl_program program; /* shared by the units of a batch; the first of them owns it */
-  bool owns_program;
+  built *built;
+  int users;  /* steps of launches */
+  bool alone; /* it waits for a build of its own: one with others failed */
 };
 
 /* What every source begins with. */
@@ -87,29 +91,63 @@ moon_cl_unit *moon__cl_unit(moon_cl_device *d, const char *text, size_t text_byt
       u = NULL;
     }
   }
+  if (u) u->users++;
   moon__mutex_unlock(d->lock);
   return u;
 }
 
-bool moon__cl_unit_failed(const moon_cl_unit *u) { return u->state == FAILED; }
+void moon__cl_unit_release(moon_cl_device *d, moon_cl_unit *u) {
+  moon__mutex_lock(d->lock);
+  if (u) u->users--;
+  moon__mutex_unlock(d->lock);
+}
 
-void moon__cl_units_free(moon_cl_device *d) {
-  for (moon_cl_unit *u = d->first_unit, *next; u; u = next) {
-    moon_runtime *runtime = d->device->runtime;
-    next = u->next;
-    if (u->owns_program) d->cl.clReleaseProgram(u->program);
-    moon__free(runtime, u->text);
-    moon__free(runtime, u->log);
-    moon__free(runtime, u);
+static void free_unit(moon_cl_device *d, moon_cl_unit *u) {
+  moon_runtime *runtime = d->device->runtime;
+  if (u->built && --u->built->units == 0) {
+    d->cl.clReleaseProgram(u->built->program);
+    moon__free(runtime, u->built);
   }
-  d->first_unit = d->pending = NULL;
+  moon__free(runtime, u->text);
+  moon__free(runtime, u->log);
+  moon__free(runtime, u);
+}
+
+/* Frees units: all, or those without users. */
+static void free_units(moon_cl_device *d, bool all) {
+  for (moon_cl_unit **at = &d->pending; *at;) {
+    if (all || (*at)->users == 0) *at = (*at)->next_pending;
+    else at = &(*at)->next_pending;
+  }
+  for (moon_cl_unit **at = &d->first_unit; *at;) {
+    moon_cl_unit *u = *at;
+    if (all || u->users == 0) {
+      *at = u->next;
+      free_unit(d, u);
+    } else {
+      at = &u->next;
+    }
+  }
+}
+
+void moon__cl_units_free(moon_cl_device *d) { free_units(d, true); }
+
+void moon__cl_units_trim(moon_cl_device *d) {
+  moon__mutex_lock(d->lock);
+  free_units(d, false);
+  moon__mutex_unlock(d->lock);
 }
 
 /* ---- Building ---- */
 
+/* The next unit of a batch: those that must be built alone stand behind the others. */
+static moon_cl_unit *next_of(const moon_cl_unit *u, bool alone) {
+  return alone || !u->next_pending || u->next_pending->alone ? NULL : u->next_pending;
+}
+
 static void put_source(moon_cl_device *d, const moon_cl_unit *first, bool alone, moon_cl_text *t) {
   moon__cl_put(t, "%s%s%s", d->f64 ? f64_prelude : no_f64_prelude, prelude, d->wide ? wide_prelude : narrow_prelude);
-  for (const moon_cl_unit *u = first; u; u = alone ? NULL : u->next_pending) {
+  for (const moon_cl_unit *u = first; u; u = next_of(u, alone)) {
     moon__cl_put(t, "#undef NAME\n#define NAME %s\n", u->name);
     moon__cl_put_bytes(t, u->text, u->bytes);
   }
@@ -123,12 +161,17 @@ static void keep_log(moon_cl_device *d, cl_program program, moon_cl_unit *u) {
   if (u->log && d->cl.clGetProgramBuildInfo(program, d->id, CL_PROGRAM_BUILD_LOG, bytes, u->log, NULL) != CL_SUCCESS) u->log[0] = '\0';
 }
 
-/* A program from what the disk holds; NULL: nothing, or nothing that the device still takes. */
-static cl_program build_kept(moon_cl_device *d, const moon_cl_text *source) {
+/* A program from what the disk holds; NULL: nothing, or nothing that the device still takes, or (*log set) it did not build. */
+static cl_program build_kept(moon_cl_device *d, const moon_cl_text *source, char **log) {
   void *binary;
   size_t bytes;
+  bool failed;
   int32_t status = CL_SUCCESS, code = CL_SUCCESS;
-  if (!moon__cl_cache_read(d, source, &binary, &bytes)) return NULL;
+  if (!moon__cl_cache_read(d, source, &binary, &bytes, &failed)) return NULL;
+  if (failed) {
+    *log = binary;
+    return NULL;
+  }
   const unsigned char *const data = binary;
   const unsigned char *list[1] = {data};
   cl_program p = d->cl.clCreateProgramWithBinary(d->context, 1, &d->id, &bytes, list, &status, &code);
@@ -146,15 +189,20 @@ static void keep_binary(moon_cl_device *d, const moon_cl_text *source, cl_progra
   unsigned char *binary = moon__alloc(d->device->runtime, bytes);
   unsigned char *list[1] = {binary};
   if (binary && d->cl.clGetProgramInfo(p, CL_PROGRAM_BINARIES, sizeof list, list, NULL) == CL_SUCCESS)
-    moon__cl_cache_write(d, source, binary, bytes);
+    moon__cl_cache_write(d, source, binary, bytes, false);
   moon__free(d->device->runtime, binary);
 }
 
 /* Builds a source; *code tells what failed. first gets the log. */
 static cl_program build(moon_cl_device *d, const moon_cl_text *source, moon_cl_unit *first, int32_t *code) {
-  cl_program p = build_kept(d, source);
-  *code = CL_SUCCESS;
-  if (p) return p;
+  char *log = NULL;
+  cl_program p = build_kept(d, source, &log);
+  *code = log ? CL_BUILD_PROGRAM_FAILURE : CL_SUCCESS;
+  if (log) {
+    moon__free(d->device->runtime, first->log);
+    first->log = log;
+  }
+  if (p || log) return p;
   const char *text = source->s;
   p = d->cl.clCreateProgramWithSource(d->context, 1, &text, &source->n, code);
   if (*code != CL_SUCCESS) return NULL;
@@ -166,6 +214,7 @@ static cl_program build(moon_cl_device *d, const moon_cl_text *source, moon_cl_u
   moon__free(d->device->runtime, first->log);
   first->log = NULL;
   keep_log(d, p, first);
+  if (first->log && *code == CL_BUILD_PROGRAM_FAILURE) moon__cl_cache_write(d, source, first->log, strlen(first->log) + 1, true);
   d->cl.clReleaseProgram(p);
   return NULL;
 }
@@ -175,36 +224,55 @@ static moon_status build_units(moon_context *ctx, moon_cl_device *d, moon_cl_uni
   moon_cl_text source = {.runtime = ctx->runtime};
   int32_t code = CL_SUCCESS;
   put_source(d, first, alone, &source);
-  cl_program p = source.failed ? NULL : build(d, &source, first, &code);
-  bool memory = source.failed;
+  built *b = moon__alloc(ctx->runtime, sizeof *b);
+  bool memory = source.failed || !b;
+  cl_program p = memory ? NULL : build(d, &source, first, &code);
   moon__free(ctx->runtime, source.s);
+  if (!p) moon__free(ctx->runtime, b);
   if (memory) return moon__fail_memory(ctx);
   if (!p) return moon__cl_fail(ctx, d, code, "building kernels");
-  first->owns_program = true;
-  for (moon_cl_unit *u = first; u; u = alone ? NULL : u->next_pending) {
-    u->program = p;
+  b->program = p;
+  for (moon_cl_unit *u = first; u; u = next_of(u, alone)) {
+    u->built = b;
     u->state = BUILT;
+    b->units++;
   }
   return MOON_OK;
 }
 
-/* Builds all that wait. Units that do not build become FAILED. */
-static void build_pending(moon_context *ctx, moon_cl_device *d) {
-  moon_cl_unit *first = d->pending;
-  d->pending = NULL;
-  if (!first || build_units(ctx, d, first, false) == MOON_OK) return;
-  for (moon_cl_unit *u = first, *next; u; u = next) {
-    next = u->next_pending;
-    if (build_units(ctx, d, u, true) != MOON_OK) u->state = FAILED;
+/* u is built: it waits no more. */
+static void drop_pending(moon_cl_device *d, const moon_cl_unit *u) {
+  for (moon_cl_unit **at = &d->pending; *at; at = &(*at)->next_pending) {
+    if (*at != u) continue;
+    *at = u->next_pending;
+    return;
   }
-  moon_error_clear(ctx);
 }
 
-moon_status moon__cl_kernel(moon_context *ctx, moon_cl_device *d, moon_cl_unit *u, cl_kernel *kernel) {
+/* Builds all that wait, and u; when that fails, u alone, and the others when they are needed. */
+static moon_status build_pending(moon_context *ctx, moon_cl_device *d, moon_cl_unit *u) {
+  moon_cl_unit *first = d->pending;
+  if (!u->alone && first->next_pending && build_units(ctx, d, first, false) == MOON_OK) {
+    while (d->pending && !d->pending->alone) d->pending = d->pending->next_pending;
+    return MOON_OK;
+  }
+  for (moon_cl_unit *k = first; k; k = k->next_pending) k->alone = true;
+  moon__free(ctx->runtime, first->log);
+  first->log = NULL;
+  moon_status s = build_units(ctx, d, u, true);
+  if (s != MOON_OK && !u->log) return s; /* not the source's fault: it may be tried again */
+  if (s != MOON_OK) u->state = FAILED;
+  drop_pending(d, u);
+  return MOON_OK;
+}
+
+moon_status moon__cl_kernel(moon_context *ctx, moon_cl_device *d, moon_cl_unit *u, const char *what, cl_kernel *kernel) {
   int32_t code = CL_SUCCESS;
-  if (u->state == PENDING) build_pending(ctx, d);
+  moon_status s = u->state == PENDING ? build_pending(ctx, d, u) : MOON_OK;
+  if (s != MOON_OK) return s;
   if (u->state == FAILED)
-    return moon__fail(ctx, MOON_EDEVICE, "opencl: a kernel did not build on '%s': %s", d->model, u->log ? u->log : "no log");
-  *kernel = d->cl.clCreateKernel(u->program, u->name, &code);
-  return code == CL_SUCCESS ? MOON_OK : moon__cl_fail(ctx, d, code, "making a kernel");
+    return moon__fail(ctx, MOON_EDEVICE, "opencl: kernel for '%s' did not build on '%s': %s", what, d->model, u->log ? u->log : "no log");
+  moon_error_clear(ctx);
+  *kernel = d->cl.clCreateKernel(u->built->program, u->name, &code);
+  return code == CL_SUCCESS ? MOON_OK : moon__cl_fail(ctx, d, code, "making the kernel of '%s'", what);
 }

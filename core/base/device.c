@@ -147,6 +147,15 @@ int moon_device_count(moon_context *ctx) {
   return n;
 }
 
+void moon_devices_trim(moon_context *ctx) {
+  moon__mutex_lock(ctx->runtime->lock);
+  for (int i = 0; i < ctx->runtime->ndevices; i++) {
+    moon_device *device = ctx->runtime->devices[i];
+    if (device->backend->trim) device->backend->trim(device);
+  }
+  moon__mutex_unlock(ctx->runtime->lock);
+}
+
 moon_device *moon_device_at(moon_context *ctx, int i) {
   moon__mutex_lock(ctx->runtime->lock);
   moon_device *device = i >= 0 && i < ctx->runtime->ndevices ? ctx->runtime->devices[i] : NULL;

@@ -148,6 +148,7 @@ static int memory(lua_State *L) {
 /* core.empty_caches(): drops the programs that ops on concrete tensors keep; they are compiled again when they are needed. */
 static int empty_caches(lua_State *L) {
   moon__eager_cache_free(moon__lua_bind(L)->ctx);
+  moon_devices_trim(moon__lua_bind(L)->ctx);
   return 0;
 }
 

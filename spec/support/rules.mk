@@ -25,7 +25,8 @@ soak:
 	MOONLET_BUILD=$(O) MOONLET_SOAK=1 $(BUSTED) $(SPECFILE)
 
 # C programs that specs run: examples, and checks that need more than Lua can reach.
-CSPEC := $(patsubst %.c,$(O)/%,$(wildcard examples/*.c spec/*/*.c))
+SHIMS := $(if $(OPENCL),$(patsubst %.c,$(O)/%.so,$(wildcard spec/*/*_shim.c)))
+CSPEC := $(patsubst %.c,$(O)/%,$(filter-out %_shim.c,$(wildcard examples/*.c spec/*/*.c))) $(SHIMS)
 cspec: $(CSPEC)
 $(O)/examples/%: examples/%.c $(O)/libmoonlet.a
 	@mkdir -p $(@D)
@@ -42,6 +43,10 @@ $(O)/examples/host/window: examples/host/window.c $(STATIC)
 	@mkdir -p $(@D)
 	$(CC) -std=c11 $(OPT) $(WARN) -Icore $(LUA_CFLAGS) $(shell pkg-config --cflags sdl2) $(CFLAGS) $(LDFLAGS) -o $@ $< $(STATIC) \
 	  $(LUA_LIBS) $(shell pkg-config --libs sdl2) $(LIBS)
+# Libraries that stand in for a real one.
+$(O)/spec/%_shim.so: spec/%_shim.c
+	@mkdir -p $(@D)
+	$(CC) -std=c11 -O1 $(WARN) -fPIC -shared -Icore -Ibackends/opencl $(LDFLAGS) -o $@ $< -ldl
 $(O)/spec/%: spec/%.c $(O)/libmoonlet.a
 	@mkdir -p $(@D)
 	$(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $@ $< $(O)/libmoonlet.a $(LIBS)
@@ -126,6 +131,7 @@ help:
 	@echo "make size: bytes that are shipped, time of require"
 	@echo "make doc        reference to build/doc"
 	@echo "make install    PREFIX=/usr/local, DESTDIR;  make uninstall, make format, make clean"
+	@echo "OPENCL= (empty) leaves the OpenCL backend out; make size OPENCL= O=build/cpu shows what the CPU part alone takes"
 	@echo "Variables: LUA=5.4|5.3|5.2|5.1|luajit  O=build  CC  OPT  CFLAGS  LDFLAGS"
 
 # What `luarocks make` calls: the Lua module alone, for the Lua whose headers LuaRocks names.
