@@ -433,6 +433,12 @@ static moon_status check_late(moon_context *ctx, moon_run *run) {
   return s;
 }
 
+/* For profiles: a device that runs later what it is asked for has run it. */
+static moon_status wait_for(moon_context *ctx, moon_run *run) {
+  const moon_backend *b = run->program->device->backend;
+  return b->check ? b->check(ctx, run->program->device, &run->calls[run->launch], &run->fault) : MOON_OK;
+}
+
 /* Jobs of the current phase until it, or the time, is over: *pause. */
 static moon_status run_jobs(moon_context *ctx, moon_run *run, const moon_launch *l, double deadline, bool *pause) {
   const moon_program *p = run->program;
@@ -476,6 +482,7 @@ moon_status moon__run_advance(moon_context *ctx, moon_run *run, double deadline,
       pause = !complete;
     } else {
       if (run->phase < l->choice.nphases) s = run_jobs(ctx, run, l, deadline, &pause);
+      if (s == MOON_OK && ctx->profiling) s = wait_for(ctx, run);
       complete = run->phase >= l->choice.nphases;
       if (s == MOON_OK && complete) s = check_fault(ctx, run, l);
     }

@@ -17,6 +17,7 @@ struct moon_cl_fallback {
   moon_array *arrays;  /* [nin + nout]: dense places in memory */
   size_t *bytes;       /* of each */
   char *memory, *scratch;
+  moon_mutex *lock;    /* two runs of a program take turns */
 };
 
 static bool array_bytes(const moon_array *a, size_t *bytes) {
@@ -47,9 +48,18 @@ static bool make_places(moon_runtime *runtime, moon_cl_fallback *f, const moon_a
   return f->memory && f->scratch;
 }
 
+static bool make_lock(moon_runtime *runtime, moon_cl_fallback *f) {
+  moon_mutex *lock = moon__alloc(runtime, moon__mutex_bytes());
+  if (lock && moon__mutex_init(lock)) f->lock = lock;
+  else moon__free(runtime, lock);
+  return f->lock != NULL;
+}
+
 void moon__cl_fallback_free(moon_runtime *runtime, moon_cl_fallback *f) {
   if (!f) return;
   if (f->choice.free_state) f->choice.free_state(runtime, f->choice.state);
+  if (f->lock) moon__mutex_destroy(f->lock);
+  moon__free(runtime, f->lock);
   moon__free(runtime, f->arrays);
   moon__free(runtime, f->bytes);
   moon__free(runtime, f->memory);
@@ -88,7 +98,7 @@ moon_status moon__cl_fallback_select(moon_context *ctx, moon_cl_device *d, const
     moon__dense_strides(in[i].ndim, in[i].shape, dense[i].strides);
   }
   if (s == MOON_OK) s = f->cpu->backend->select(ctx, f->cpu, node, dense, nin, out, nout, true, &f->choice);
-  if (s == MOON_OK && !make_places(runtime, f, in, out)) s = moon__fail_memory(ctx);
+  if (s == MOON_OK && (!make_lock(runtime, f) || !make_places(runtime, f, in, out))) s = moon__fail_memory(ctx);
   if (s != MOON_OK) {
     moon__cl_launch_free(runtime, l);
     memset(choice, 0, sizeof *choice);
@@ -123,6 +133,7 @@ moon_status moon__cl_fallback_run(moon_context *ctx, moon_cl_device *d, moon_cl_
   host.out = f->arrays + f->nin;
   host.state = f->choice.state;
   host.scratch = f->scratch;
+  moon__mutex_lock(f->lock);
   moon_status s = copy_in(ctx, d, f, call);
   for (int p = 0; s == MOON_OK && p < f->choice.nphases; p++) {
     for (int64_t job = 0, end; s == MOON_OK && job < f->choice.phase[p].njobs; job = end) {
@@ -130,5 +141,7 @@ moon_status moon__cl_fallback_run(moon_context *ctx, moon_cl_device *d, moon_cl_
       s = f->cpu->backend->run(ctx, f->cpu, f->choice.phase[p].run, &host, job, end, true);
     }
   }
-  return s == MOON_OK ? copy_out(ctx, d, f, call) : s;
+  if (s == MOON_OK) s = copy_out(ctx, d, f, call);
+  moon__mutex_unlock(f->lock);
+  return s;
 }

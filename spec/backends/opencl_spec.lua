@@ -3,7 +3,7 @@
 -- built together. MOONLET_SOAK=1 takes every case and dtype.
 local ml = require("moonlet")
 local core = require("moonlet.core")
-local samples = require("spec.support.samples")
+local compare = require("spec.backends.opencl_compare")
 local random_graph = require("spec.support.random_graph")
 
 local soak = os.getenv("MOONLET_SOAK") ~= nil
@@ -16,81 +16,13 @@ local function device_of(backend)
 end
 local device = device_of("opencl")
 
-local function flat(t)
-  if samples.count(t.shape) == 0 then return {} end
-  return t:reshape({ -1 }):totable()
-end
-
--- What is the matter with got, when want came from the CPU; nil: nothing.
-local function difference(got, want, tolerance)
-  if got.dtype ~= want.dtype then return "dtype " .. got.dtype .. ", expected " .. want.dtype end
-  if table.concat(got.shape, ",") ~= table.concat(want.shape, ",") then return "another shape" end
-  local x, y, top = flat(got), flat(want), 0
-  local is_float = got.dtype == "f32" or got.dtype == "f64"
-  for i = 1, is_float and #y or 0 do
-    local size = math.abs(y[i])
-    if size > top and size < math.huge then top = size end
-  end
-  for i = 1, #x do
-    local p, q = x[i], y[i]
-    local equal = p == q or (p ~= p and q ~= q)
-    if not equal and is_float then equal = math.abs(p - q) <= tolerance * (1 + math.abs(q) + top) end
-    if not equal then return string.format("element %d: %s, expected %s", i, tostring(p), tostring(q)) end
-  end
-end
-
-local function on(name, f)
-  local before = core.device()
-  core.device(name)
-  local ok, result = pcall(f)
-  core.device(before)
-  if not ok then error(result, 0) end
-  return result
-end
-
--- Compiles graph for both devices; runs of the CPU's program are the reference.
-local function job(label, graph, tensors, tolerance, passes_off)
-  local options = { mode = "train", inputs = tensors, passes_off = passes_off }
-  local want = { graph:program(options):run(tensors) }
-  local program = on("opencl", function() return graph:program(options) end)
-  return { label = label, program = program, tensors = tensors, want = want, tolerance = tolerance }
-end
-
-local function check(jobs)
-  local wrong = {}
-  for _, j in ipairs(jobs) do
-    local ok, got = pcall(function() return { j.program:run(j.tensors) } end)
-    if not ok then wrong[#wrong + 1] = j.label .. ": " .. tostring(got) end
-    for i = 1, ok and #got or 0 do
-      local text = difference(got[i], j.want[i], j.tolerance)
-      if text then wrong[#wrong + 1] = j.label .. ", result " .. i .. ": " .. text end
-    end
-  end
-  if #wrong > 0 then error(#wrong .. " of " .. #jobs .. " are wrong:\n" .. table.concat(wrong, "\n", 1, math.min(10, #wrong)), 0) end
-end
-
-local function sweep(dtype, tolerance, takes, passes_off)
-  local jobs = {}
-  for _, op in ipairs(core.ops()) do
-    local found, list = pcall(samples.of, op)
-    for i, case in ipairs(found and list or {}) do
-      if soak or takes(op, i) then
-        local tensors = samples.tensors(case, dtype, op.name .. i)
-        local graph = samples.trace(tensors, function(xs) return samples.call(op, case, xs) end)
-        jobs[#jobs + 1] = job(samples.label(op, i, dtype), graph, tensors, math.max(tolerance, case.rtol or 0), passes_off)
-      end
-    end
-  end
-  check(jobs)
-end
-
 local structured = { structured = true }
-local function every(n) return function(_, i) return i % n == 1 or n == 1 end end
-local function structured_every(n) return function(op, i) return structured[op.kind] and i % n == 1 end end
+local function some(op, i) return soak or i == 1 or structured[op.kind] and i % 4 == 1 end
+local function structured_every(n) return function(op, i) return soak or structured[op.kind] and i % n == 1 end end
 
 -- Losses of a small network trained by hand, of variables and data of a dtype.
 local function losses(name, dtype, steps)
-  return on(name, function()
+  return compare.on(name, function()
     ml.seed(5)
     local x = ml.randn({ 16, 6, 6, 2 }):cast(dtype)
     local y = ml.arange(16):remainder(4):cast("i32")
@@ -168,19 +100,19 @@ describe("OpenCL on " .. device.model, function()
     core.device(before)
   end)
 
-  it("computes every op as the CPU does, in f32", function() sweep("f32", 4e-6, every(3)) end)
+  it("computes every op as the CPU does, in f32", function() compare.sweep("f32", 4e-6, some) end)
   if device.f64 then
-    it("computes structured ops as the CPU does, in f64", function() sweep("f64", 1e-11, structured_every(4)) end)
+    it("computes structured ops as the CPU does, in f64", function() compare.sweep("f64", 1e-11, structured_every(9)) end)
   end
-  it("computes without fused loops and fast kernels", function() sweep("f32", 4e-6, structured_every(5), "all") end)
+  it("computes without fused loops and fast kernels", function() compare.sweep("f32", 4e-6, structured_every(9), "all") end)
 
   it("computes random graphs as the CPU does", function()
     local jobs = {}
-    for seed = 1, soak and 2000 or 60 do
+    for seed = 1, soak and 2000 or 20 do
       local graph, tensors = random_graph.build(seed, 6 + seed % 20)
-      jobs[#jobs + 1] = job("seed " .. seed, graph, tensors, 1e-9)
+      jobs[#jobs + 1] = compare.job("seed " .. seed, graph, tensors, 1e-9)
     end
-    check(jobs)
+    compare.check(jobs)
   end)
 
   it("trains to the same losses", function()
@@ -193,17 +125,17 @@ describe("OpenCL on " .. device.model, function()
 
   it("draws the numbers that the CPU draws", function()
     local function draw(name)
-      return on(name, function()
+      return compare.on(name, function()
         ml.seed(11)
-        return { ml.rand({ 100 }), ml.randn({ 100 }), ml.randint(0, 9, { 50 }) }
+        return { ml.rand({ 100 }), ml.randn({ 100 }), core.integers({ 50 }, 0, 9) }
       end)
     end
     local a, b = draw("cpu"), draw("opencl")
-    for i = 1, #a do assert.is_nil(difference(b[i], a[i], i == 2 and 1e-6 or 0)) end
+    for i = 1, #a do assert.is_nil(compare.difference(b[i], a[i], i == 2 and 1e-6 or 0)) end
   end)
 
   it("reports bad indices with the line of the node, and goes on", function()
-    on("opencl", function()
+    compare.on("opencl", function()
       local table_of = ml.variable(ml.ones({ 4, 2 }))
       local step = ml.fn(function(index)
         local y = table_of:gather(index, 1)
@@ -214,13 +146,13 @@ describe("OpenCL on " .. device.model, function()
       assert.is_false(ok)
       assert.is_truthy(tostring(message):find("opencl_spec.lua:%d+: gather: index 7 is out of range"), tostring(message))
       assert.are.same({ { 1, 1 }, { 1, 1 } }, step(ml.tensor({ 0, 3 }, "i32")):totable())
-      assert.are.same({ 5, 5 }, table_of:value()[1]:totable())
+      assert.are.same({ 5, 5 }, table_of:read()[1]:totable())
     end)
   end)
 
   it("runs scan, cond and while_loop", function()
     local function run(name)
-      return on(name, function()
+      return compare.on(name, function()
         local x = ml.tensor({ { 1, 2 }, { 3, 4 }, { 5, 6 } })
         local f = ml.fn(function(xs)
           local last, all = ml.scan(function(carry, row) return carry * 0.5 + row, carry:sum() end, ml.zeros({ 2 }), xs)
@@ -232,17 +164,64 @@ describe("OpenCL on " .. device.model, function()
       end)
     end
     local a, b = run("cpu"), run("opencl")
-    for i = 1, #a do assert.is_nil(difference(b[i], a[i], 1e-6)) end
+    for i = 1, #a do assert.is_nil(compare.difference(b[i], a[i], 1e-6)) end
+  end)
+
+  -- Runs opencl_child.lua with these variables; gives what it printed.
+  local function child(variables, argument)
+    local command = "%s MOONLET_BUILD='%s' lua5.4 spec/backends/opencl_child.lua %s 2>&1"
+    local pipe = io.popen(command:format(variables, build, argument))
+    local text = pipe:read("a")
+    pipe:close()
+    return text
+  end
+
+  local function temporary_folder()
+    local folder = os.tmpname()
+    os.remove(folder)
+    finally(function() os.execute("rm -rf '" .. folder .. "'") end)
+    return folder
+  end
+
+  it("has kernels for work-groups that agree with the CPU", function()
+    local text = child("MOONLET_OPENCL_FAMILY=gpu", "gpu")
+    assert.is_truthy(text:find("^0 wrong"), text)
+    assert.is_truthy(text:find("opencl_matmul_local", 1, true), text)
+  end)
+
+  it("keeps what it built, and builds again what is damaged", function()
+    local folder = temporary_folder()
+    local variables = "MOONLET_CACHE_DIR='" .. folder .. "'"
+    local function files()
+      local pipe, n = io.popen("ls '" .. folder .. "' 2>/dev/null"), 0
+      for name in pipe:lines() do
+        assert.is_truthy(name:find("^%x+%.clb$"), name)
+        n = n + 1
+      end
+      pipe:close()
+      return n
+    end
+    assert.is_truthy(child("MOONLET_CACHE_DIR=off", "small"):find("^0 wrong"))
+    assert.are.equal(0, files())
+    assert.is_truthy(child(variables, "small"):find("^0 wrong"))
+    local n = files()
+    assert.is_true(n > 0)
+    assert.is_truthy(child(variables, "small"):find("^0 wrong"))
+    assert.are.equal(n, files())
+    for _, damage in ipairs({ "truncate -s -9 ", "truncate -s 3 ", "sed -i s/clean/dirty/ ", "cp /bin/sh " }) do
+      os.execute("for f in '" .. folder .. "'/*; do " .. damage .. "\"$f\"; done")
+      assert.is_truthy(child(variables, "small"):find("^0 wrong"), damage)
+      assert.are.equal(n, files())
+    end
+    assert.is_truthy(child("MOONLET_CACHE_DIR=/proc/no/such", "small"):find("^0 wrong"))
   end)
 
   it("makes an error of every call that fails, and the CPU goes on", function()
-    local folder = os.tmpname()
-    os.remove(folder)
+    local folder = temporary_folder()
     local program, shim = build .. "/spec/backends/opencl_failures", build .. "/spec/backends/opencl_shim.so"
     local pipe = io.popen(string.format("%s %s %s %d 2>&1; echo status $?", program, shim, folder, soak and 1 or 5))
     local text = pipe:read("a")
     pipe:close()
-    os.execute("rm -rf '" .. folder .. "'")
     assert.is_truthy(text:find("status 0", 1, true), text)
   end)
 end)

@@ -9,6 +9,9 @@ for file in libmoonlet.so moonlet.so moonlet; do
   strip -o "$stripped" "$build/$file"
   printf '%-14s %9d bytes stripped\n' "$file" "$(wc -c < "$stripped")"
 done
+if ls "$build"/obj/backends/opencl/*.o >/dev/null 2>&1; then
+  size "$build"/obj/backends/opencl/*.o | awk 'NR > 1 { n += $1 + $2 } END { printf "%-14s %9d bytes of each are the OpenCL backend\n", "opencl", n }'
+fi
 # The Lua files inside the library, as users have them, not those of the checkout: the module is loaded from elsewhere.
 folder=$(mktemp -d)
 trap 'rm -rf "$stripped" "$folder"' EXIT
