@@ -12,18 +12,26 @@
 
 /* ---- Compiling ---- */
 
+static moon_graph *replace(moon_graph *before, moon_graph *after) {
+  moon_graph_release(before);
+  return after;
+}
+
 static moon_graph *optimise(moon_context *ctx, const moon_graph *g, const moon_type *types, const moon_compile_options *options,
                             moon_pass_env *env) {
   moon_graph *bound = moon__graph_specialise(ctx, g, types, env->mode);
   if (!bound) return NULL;
   moon_graph *better = moon__passes_run(env, bound, options);
   moon_graph_release(bound);
-  if (!better || !moon__pass_is_off(options ? options->passes_off : NULL, "lower")) return better;
+  const char *off = options ? options->passes_off : NULL;
   /* Composites have no plain kernels: without the pass they are inlined here, all of them. */
-  env->fast_kernels = false;
-  moon_graph *low = moon__pass_lower(env, better);
-  moon_graph_release(better);
-  return low;
+  if (better && moon__pass_is_off(off, "lower")) {
+    env->fast_kernels = false;
+    better = replace(better, moon__pass_lower(env, better));
+  }
+  /* A device cannot read the memory of another. */
+  if (better && moon__pass_is_off(off, "place")) better = replace(better, moon__pass_place(env, better));
+  return better;
 }
 
 moon_program *moon__program_make(moon_context *ctx, const moon_graph *g, const moon_type *input_types,
