@@ -141,10 +141,19 @@ static bool allocate(moon_context *ctx, moon_run *run) {
          run->next && run->reads && run->versions;
 }
 
+/* An arena whose status block says that nothing happened. */
+static moon_arena *own_arena(moon_context *ctx, const moon_run *run) {
+  static const char none[MOON_STATUS_BYTES];
+  const moon_program *p = run->program;
+  moon_arena *a = moon__arena_new(ctx, p->device, run->arena_bytes ? run->arena_bytes : 1);
+  if (!a || p->device->backend->buffer_write(ctx, p->device, a->handle, status_offset(p), none, sizeof none) == MOON_OK) return a;
+  moon__arena_free(ctx->runtime, a);
+  return NULL;
+}
+
 /* A device that reports faults late keeps the report in the arena, so there each run has its own. */
 static bool make_arena(moon_context *ctx, moon_run *run) {
-  run->arena = &run->none;
-  if (!run->shares) run->arena = moon__arena_new(ctx, run->program->device, run->arena_bytes ? run->arena_bytes : 1);
+  run->arena = run->shares ? &run->none : own_arena(ctx, run);
   if (run->arena) place(run, run->arena);
   return run->arena != NULL;
 }
@@ -162,7 +171,7 @@ static moon_run *make(moon_context *ctx, moon_program *p, size_t arena_offset) {
   run->top = arena_offset == SIZE_MAX;
   if (run->top) run->arena_offset = 0;
   if (run->top) moon__arena_join(ctx->runtime);
-  bool ok = allocate(ctx, run) && make_children(ctx, run);
+  bool ok = allocate(ctx, run) && make_children(ctx, run), told = ok; /* told: the error says what it is */
   if (ok) {
     make_arrays(run);
     make_calls(run);
@@ -170,7 +179,7 @@ static moon_run *make(moon_context *ctx, moon_program *p, size_t arena_offset) {
   }
   if (ok) return run;
   moon__run_free(run);
-  moon__fail_memory(ctx);
+  if (!told) moon__fail_memory(ctx);
   return NULL;
 }
 
