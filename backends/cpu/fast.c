@@ -41,6 +41,8 @@ static const candidate candidates[] = {
     {MOON_OP_log_softmax, moon__cpu_rows_fits, moon__cpu_rows_plan, false},
     {MOON_OP_layer_norm, moon__cpu_rows_fits, moon__cpu_rows_plan, false},
     {MOON_OP_rms_norm, moon__cpu_rows_fits, moon__cpu_rows_plan, false},
+    {MOON_OP_layer_norm_grad, moon__cpu_rows_fits, moon__cpu_rows_plan, false},
+    {MOON_OP_rms_norm_grad, moon__cpu_rows_fits, moon__cpu_rows_plan, false},
     {MOON_OP_softmax_cross_entropy, moon__cpu_rows_fits, moon__cpu_rows_plan, false},
     {MOON_OP_softmax_cross_entropy_grad, moon__cpu_rows_fits, moon__cpu_rows_plan, false},
     {MOON_OP_gather, moon__cpu_gather_fits, moon__cpu_gather_plan, false},

@@ -5,7 +5,7 @@
 */
 #include "rows_fast.h"
 
-#include <math.h>
+#include <string.h>
 
 #include "base/size.h"
 #include "fast.h"
@@ -13,7 +13,7 @@
 
 typedef struct rows_plan {
   const moon_rows_set *set;
-  int64_t rows, n, rows_per_job;
+  int64_t rows, n, rows_per_job, jobs;
   float epsilon;
   bool centred;
 } rows_plan;
@@ -45,6 +45,35 @@ static void run_norm(const moon_call *call, int64_t first, int64_t last) {
   int64_t from = first * p->rows_per_job, to = last_row(p, last);
   p->set->norm(output(call, 0) + from * p->n, input(call, 0) + from * p->n, input(call, 1), input(call, 2), to - from, p->n,
                p->epsilon, p->centred);
+}
+
+/* (x, dy, gamma) -> dx, dgamma, dbeta. Each job has its own sums, [2, n] in scratch, which are added up afterwards. */
+static void run_norm_grad(const moon_call *call, int64_t first, int64_t last) {
+  const rows_plan *p = call->state;
+  for (int64_t job = first; job < last; job++) {
+    int64_t from = job * p->rows_per_job, rows = moon__min_i64(p->rows - from, p->rows_per_job);
+    float *sums = (float *)(void *)call->scratch + job * 2 * p->n;
+    memset(sums, 0, (size_t)(2 * p->n) * sizeof *sums);
+    p->set->norm_grad(output(call, 0) + from * p->n, sums, sums + p->n, input(call, 0) + from * p->n, input(call, 1) + from * p->n,
+                      input(call, 2), rows, p->n, p->epsilon, p->centred);
+  }
+}
+
+enum { SUM_BLOCK = 1024 };
+static void add_norm_sums(const moon_call *call, int64_t first, int64_t last) {
+  const rows_plan *p = call->state;
+  const float *sums = (const float *)(const void *)call->scratch;
+  int64_t lo = moon__min_i64(2 * p->n, first * SUM_BLOCK), hi = moon__min_i64(2 * p->n, last * SUM_BLOCK);
+  float *dgamma = output(call, 1), *dbeta = output(call, 2);
+  if (dgamma) moon__sum_parts(dgamma, sums, p->jobs, 2 * p->n, moon__min_i64(lo, p->n), moon__min_i64(hi, p->n));
+  if (dbeta) moon__sum_parts(dbeta, sums + p->n, p->jobs, 2 * p->n, moon__max_i64(lo - p->n, 0), moon__max_i64(hi - p->n, 0));
+}
+
+/* No rows: the sums are 0. */
+static void clear_norm_sums(const moon_call *call, int64_t first, int64_t last) {
+  const rows_plan *p = call->state;
+  for (int i = 1; first < last && i < 3; i++)
+    if (output(call, i)) memset(output(call, i), 0, (size_t)p->n * sizeof(float));
 }
 
 /* The label of a row; false after a fault. */
@@ -126,6 +155,8 @@ static const row_kernel kernels[] = {
     {MOON_OP_log_softmax, fits_softmax, run_log_softmax, NAMES("cpu_log_softmax_f32"), 1, 1, 0.4},
     {MOON_OP_layer_norm, fits_norm, run_norm, NAMES("cpu_layer_norm_f32"), 7, 1, 0.25},
     {MOON_OP_rms_norm, fits_norm, run_norm, NAMES("cpu_rms_norm_f32"), 3, 1, 0.2},
+    {MOON_OP_layer_norm_grad, fits_norm, run_norm_grad, NAMES("cpu_layer_norm_grad_f32"), 7, 3, 0.5},
+    {MOON_OP_rms_norm_grad, fits_norm, run_norm_grad, NAMES("cpu_rms_norm_grad_f32"), 7, 3, 0.45},
     {MOON_OP_softmax_cross_entropy, fits_cross_entropy, run_cross_entropy, NAMES("cpu_softmax_cross_entropy_f32"), 3, 0, 0.4},
     {MOON_OP_softmax_cross_entropy_grad, fits_cross_entropy, run_cross_entropy_grad, NAMES("cpu_softmax_cross_entropy_grad_f32"), 7,
      0, 0.4},
@@ -155,16 +186,24 @@ moon_status moon__cpu_rows_plan(const moon_fast *f, moon_choice *c) {
   if (!p) return MOON_EMEMORY;
   const row_kernel *k = find_kernel(f->node, &p->rows, &p->n);
   p->set = MOON_ISA_PICK(f->isa, moon__rows_set);
-  if (k->run == run_norm) {
+  if (k->run == run_norm || k->run == run_norm_grad) {
     p->epsilon = (float)((const moon_norm_attrs *)f->node->attrs)->epsilon;
-    p->centred = f->node->op->id == MOON_OP_layer_norm;
+    p->centred = f->node->op->id == MOON_OP_layer_norm || f->node->op->id == MOON_OP_layer_norm_grad;
   }
   c->kernel = k->name[f->isa];
   c->why = "one pass over rows";
   c->dense_in = k->dense_in;
   c->alias_in = k->alias_in;
+  if ((p->rows == 0 || p->n == 0) && k->run == run_norm_grad) moon__fast_phase(c, clear_norm_sums, 1);
   if (p->rows == 0 || p->n == 0) return MOON_OK;
   p->rows_per_job = moon__max_i64(1, (int64_t)(40e3 / (20 + k->ns * (double)p->n)));
-  moon__fast_phase(c, k->run, moon__ceildiv_i64(p->rows, p->rows_per_job));
+  p->jobs = moon__ceildiv_i64(p->rows, p->rows_per_job);
+  moon__fast_phase(c, k->run, p->jobs);
+  if (k->run == run_norm_grad) {
+    size_t at, row = 2 * sizeof(float);
+    if (!moon__mul_size(row, (size_t)p->n, &row) || row > INT64_MAX || !moon__fast_scratch(c, &at, p->jobs, (int64_t)row))
+      return MOON_ESIZE;
+    moon__fast_phase(c, add_norm_sums, moon__ceildiv_i64(2 * p->n, SUM_BLOCK));
+  }
   return MOON_OK;
 }

@@ -15,6 +15,9 @@ typedef struct moon_rows_set {
   /* (x - mean) / sqrt(mean square + epsilon) gamma + beta; centred false: mean is taken as 0. gamma, beta may be NULL. */
   void (*norm)(float *y, const float *x, const float *gamma, const float *beta, int64_t rows, int64_t n, float epsilon,
                bool centred);
+  /* Its gradient: dx; sums over the rows [n] are added to dgamma and dbeta. gamma may be NULL; dx may be x or dy. */
+  void (*norm_grad)(float *dx, float *dgamma, float *dbeta, const float *x, const float *dy, const float *gamma, int64_t rows,
+                    int64_t n, float epsilon, bool centred);
   /* log(sum(exp(x))) of one row. */
   float (*log_sum)(const float *x, int64_t n);
   /* y = softmax(x) scale, one row. */

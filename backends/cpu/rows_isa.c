@@ -93,6 +93,46 @@ static void norm(float *y, const float *x, const float *gamma, const float *beta
   }
 }
 
+MOON_INLINE vf get(const float *p, int64_t left) { return left >= VL ? vload(p) : vload_part(p, left); }
+MOON_INLINE void add_to(float *p, vf v, int64_t left) {
+  if (left >= VL) vstore(p, vload(p) + v);
+  else vstore_part(p, vload_part(p, left) + v, left);
+}
+
+/* One row: with v = x - mean, r = 1 / sqrt(mean(v v) + epsilon), g = dy gamma: dx = r (g - mean(g)) - v r^3 mean(g v). */
+static void norm_grad_row(float *dx, float *dgamma, float *dbeta, const float *x, const float *dy, const float *gamma, int64_t n,
+                          float epsilon, bool centred) {
+  const float count = (float)n;
+  vf total = {0}, square = {0}, sum_g = {0}, sum_gv = {0};
+  if (centred) EACH(x, 0.0f, total += v);
+  const float mean = vsum(total) / count;
+  const vf shift = vsplat(mean);
+  EACH(x, mean, {
+    v -= shift;
+    vf g = get(dy + i, n - i);
+    if (gamma) g *= get(gamma + i, n - i);
+    square = vfma(v, v, square);
+    sum_g += g;
+    sum_gv = vfma(g, v, sum_gv);
+  });
+  const float scale = 1.0f / __builtin_sqrtf(vsum(square) / count + epsilon);
+  const vf r = vsplat(scale), low = vsplat(centred ? vsum(sum_g) / count : 0.0f);
+  const vf along = vsplat(scale * scale * scale * (vsum(sum_gv) / count));
+  EACH(x, mean, {
+    v -= shift;
+    vf d = get(dy + i, n - i);
+    vf g = gamma ? d * get(gamma + i, n - i) : d;
+    OUT(dx, r * (g - low) - v * along);
+    add_to(dgamma + i, d * v * r, n - i);
+    add_to(dbeta + i, d, n - i);
+  });
+}
+
+static void norm_grad(float *dx, float *dgamma, float *dbeta, const float *x, const float *dy, const float *gamma, int64_t rows,
+                      int64_t n, float epsilon, bool centred) {
+  for (int64_t k = 0; k < rows; k++, dx += n, x += n, dy += n) norm_grad_row(dx, dgamma, dbeta, x, dy, gamma, n, epsilon, centred);
+}
+
 static void sum(float *y, const float *const *rows, int64_t count, int64_t n, bool add) {
   for (int64_t i = 0; i < n; i += VL) {
     const int64_t left = n - i;
@@ -107,6 +147,7 @@ const moon_rows_set MOON_ISA_NAME(moon__rows_set) = {
     .softmax = softmax,
     .log_softmax = log_softmax,
     .norm = norm,
+    .norm_grad = norm_grad,
     .log_sum = log_sum,
     .softmax_scaled = softmax_scaled,
     .sum = sum,

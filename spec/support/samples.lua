@@ -448,6 +448,19 @@ cases.batch_norm_infer = {
   { any { 2, 3, 4 }, any { 3 }, any { 3 }, any { 3 }, positive { 3 }, attrs = { axis = 2 } },
   { any { 0, 3 }, any { 3 }, any { 3 }, any { 3 }, positive { 3 } },
 }
+-- Their gradients, which those of the cases above hold.
+local function norm_gradient(name)
+  local op = name:gsub("_grad$", "")
+  local function gradient(xs)
+    local y = xs[2] and core[op](xs[1], xs[2]) or core[op](xs[1])
+    return core.gradients(core.sum(core.square(y) * 0.5 + y), xs)
+  end
+  return {
+    { any { 3, 5 }, any { 5 }, f = gradient }, { any { 2, 3, 17 }, any { 17 }, f = gradient }, { any { 4 }, f = gradient },
+    { any { 0, 3 }, any { 3 }, f = gradient }, { any { 3, 0 }, any { 0 }, f = gradient }, expect = name,
+  }
+end
+for _, name in ipairs { "layer_norm_grad", "rms_norm_grad" } do cases[name] = norm_gradient(name) end
 cases.attention = {
   { any { 2, 2, 3, 4 }, any { 2, 2, 5, 4 }, any { 2, 2, 5, 3 } },
   { any { 1, 2, 4, 3 }, any { 1, 2, 4, 3 }, any { 1, 2, 4, 2 }, attrs = { causal = true } },
