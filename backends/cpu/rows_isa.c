@@ -34,9 +34,15 @@ MOON_INLINE vf vexp(vf x) {
   } while (0)
 
 static float row_max(const float *x, int64_t n) {
-  vf m = vsplat(-INFINITY);
+  vf m = vsplat(-INFINITY), a = m, b = m, c = m;
+  for (; n >= 4 * VL; n -= 4 * VL, x += 4 * VL) { /* four at a time: one after the other waits for its result */
+    m = vmax_nan(vload(x), m);
+    a = vmax_nan(vload(x + VL), a);
+    b = vmax_nan(vload(x + 2 * VL), b);
+    c = vmax_nan(vload(x + 3 * VL), c);
+  }
   EACH(x, -INFINITY, m = vmax_nan(v, m));
-  return vmax_lanes(m);
+  return vmax_lanes(vmax_nan(vmax_nan(m, a), vmax_nan(b, c)));
 }
 
 /* y = exp(x - shift); gives the sum. y NULL: only the sum. */
