@@ -36,9 +36,12 @@ function random.count(n)
 end
 
 local function traced(build)
-  core.trace_begin()
-  local ok, result = pcall(function() return core.graph({}, { build() }, {}) end)
-  core.trace_end()
+  local depth = core.trace_depth()
+  local ok, result = pcall(function()
+    core.trace_begin()
+    return core.graph({}, { build() }, {})
+  end)
+  while core.trace_depth() > depth do core.trace_end() end -- memory may have run out before the trace began
   if not ok then error(result, 0) end
   return result
 end
