@@ -94,11 +94,14 @@ function ReplayBuffer:tensors()
   return self.flat
 end
 
-local gather = ml.fn(function(observations, actions, rewards, next_observations, terminated, truncated, indices)
-  local function rows(x) return ml.gather(x, indices, 1) end
-  return rows(observations), rows(actions), rows(rewards), rows(next_observations), ml.cast(rows(terminated), "f32"),
-    ml.cast(rows(truncated), "f32")
-end, { name = "replay" })
+-- A function of a buffer's own: what it keeps goes with the buffer.
+local function new_gather()
+  return ml.fn(function(observations, actions, rewards, next_observations, terminated, truncated, indices)
+    local function rows(x) return ml.gather(x, indices, 1) end
+    return rows(observations), rows(actions), rows(rewards), rows(next_observations), ml.cast(rows(terminated), "f32"),
+      ml.cast(rows(truncated), "f32")
+  end, { name = "replay" })
+end
 
 -- The tensors of a batch of n, and the program that fills them.
 local function new_batch(self, n)
@@ -111,7 +114,8 @@ local function new_batch(self, n)
     batch[field[1]] = out[i]
   end
   inputs[#inputs + 1] = batch.indices
-  batch.program = gather:program(util.unpack(inputs))
+  self.gather = self.gather or new_gather()
+  batch.program = self.gather:program(util.unpack(inputs))
   inputs.out = out
   batch.arguments = inputs
   for i = 1, n do batch.weight_list[i] = 1 end
