@@ -7,6 +7,7 @@
 #include "base/alloc.h"
 #include "base/pool.h"
 #include "cpu.h"
+#include "openblas.h"
 #include "plain.h"
 
 #define UNARY(name, ...) extern const moon_cpu_kernel moon__cpu_plain_##name;
@@ -34,10 +35,14 @@ static const moon_cpu_kernel *const plain_kernels[MOON_OP_COUNT] = {
 };
 
 static moon_status cpu_open(moon_context *ctx) {
-  return moon__device_add(ctx, &moon__cpu_backend, "cpu", NULL) ? MOON_OK : moon_error_status(ctx);
+  moon_openblas *blas = moon__alloc(ctx->runtime, sizeof *blas);
+  if (!blas) return moon__fail_memory(ctx);
+  if (moon__device_add(ctx, &moon__cpu_backend, "cpu", blas)) return MOON_OK;
+  moon__free(ctx->runtime, blas);
+  return moon_error_status(ctx);
 }
 
-static void cpu_device_free(moon_device *device) { (void)device; }
+static void cpu_device_free(moon_device *device) { moon__free(device->runtime, device->data); }
 
 static void *cpu_buffer_new(moon_device *device, size_t bytes, char **host_data) {
   char *block = moon__alloc(device->runtime, bytes);

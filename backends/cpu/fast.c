@@ -17,6 +17,7 @@ typedef struct candidate {
 } candidate;
 
 static const candidate candidates[] = {
+    {MOON_OP_matmul, moon__cpu_openblas_fits, moon__cpu_openblas_plan, true},
     {MOON_OP_matmul, moon__cpu_matmul_fits, moon__cpu_matmul_plan, true},
     {MOON_OP_matmul, moon__cpu_matmul_f64_fits, moon__cpu_matmul_f64_plan, false},
     {MOON_OP_conv, moon__cpu_conv_fits, moon__cpu_conv_plan, true},

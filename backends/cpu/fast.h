@@ -30,6 +30,8 @@ void moon__sum_parts(float *y, const float *parts, int64_t n, int64_t count, int
 /* Planners give MOON_OK, MOON_EMEMORY, or MOON_ESIZE when scratch memory is larger than the address space, or
 ** MOON_EUNSUPPORTED for an epilogue they cannot run; a choice without phases
 ** has nothing to compute. */
+bool moon__cpu_openblas_fits(const moon_fast *f); /* f32 and f64 */
+moon_status moon__cpu_openblas_plan(const moon_fast *f, moon_choice *c);
 bool moon__cpu_matmul_fits(const moon_fast *f);
 moon_status moon__cpu_matmul_plan(const moon_fast *f, moon_choice *c);
 bool moon__cpu_matmul_f64_fits(const moon_fast *f);
