@@ -61,8 +61,8 @@ describe("OpenBLAS", function()
   end)
 
   it("is not needed, and not used where our kernels are faster", function()
-    local environments = { "MOONLET_OPENBLAS=off", "MOONLET_OPENBLAS=/nowhere/libnothing.so", "MOONLET_OPENBLAS=off MOONLET_ISA=baseline" }
-    for _, environment in ipairs(environments) do
+    for _, value in ipairs { "off", "/nowhere/libnothing.so", "off MOONLET_ISA=baseline" } do
+      local environment = "MOONLET_OPENBLAS=" .. value
       local text = process.output_of(script, environment)
       assert.matches("^right", text)
       assert.is_nil(text:find "openblas", environment)

@@ -10,7 +10,7 @@ abi="$build luajit libluajit-5.1-dev lua5.1 liblua5.1-0-dev lua5.2 liblua5.2-dev
 doc="$build lua-ldoc"
 peers="$build g++ python3 python3-venv"
 opencl="pocl-opencl-icd ocl-icd-libopencl1"
-ci="$test $abi $doc $opencl lua-check clang clang-format libclang-rt-dev luarocks love xvfb xauth libsdl2-dev neovim haproxy"
+ci="$test $abi $doc $opencl lua-check clang clang-format libclang-rt-dev luarocks love xvfb xauth libsdl2-dev neovim haproxy libopenblas0-serial"
 case $what in
   build) packages=$build ;;
   test) packages=$test ;;
