@@ -39,7 +39,7 @@ moon_status moon__cpu_select_product(moon_context *ctx, moon_device *device, con
                                      moon_choice *choice);
 /* Is there a kernel for this composite as a whole? */
 bool moon__cpu_fast_has(moon_device *device, const moon_node *node);
-/* Measures, for about 0.1 s; in peak.c. */
+/* Measures, for about 0.2 s; in peak.c. */
 moon_status moon__cpu_limits(moon_context *ctx, moon_device *device, moon_limits *limits);
 moon_status moon__cpu_loop_select(moon_context *ctx, moon_device *device, const moon_loop *loop, moon_choice *choice);
 #endif

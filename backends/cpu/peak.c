@@ -1,6 +1,6 @@
 /*
 ** peak.c: measures what the cores in use can do at most: multiply-adds per second from registers, bytes per second read from and
-** copied through memory that no cache holds. Takes about 0.1 s; called only when somebody asks (profiles, benchmarks).
+** copied through memory that no cache holds. Takes about 0.2 s; called only when somebody asks (profiles, benchmarks).
 */
 #include "base/alloc.h"
 #include "base/pool.h"
@@ -40,10 +40,11 @@ static void run_copy(void *arg, int64_t first, int64_t last) {
   t->set->copy(t->buffer + BUFFER_FLOATS / 2 + first * JOB_FLOATS, t->buffer + first * JOB_FLOATS, (last - first) * JOB_FLOATS);
 }
 
-/* Shortest of some runs, in us. */
-static double shortest(moon_runtime *runtime, void (*body)(void *arg, int64_t first, int64_t last), trial *t, int64_t njobs) {
+/* Shortest of n runs, in us. Short runs need many: a system may take a while to spread threads that just woke. */
+static double shortest(moon_runtime *runtime, void (*body)(void *arg, int64_t first, int64_t last), trial *t, int64_t njobs,
+                       int n) {
   double best = 0;
-  for (int i = 0; i < 5; i++) {
+  for (int i = 0; i < n; i++) {
     double start = moon__clock_us();
     moon__pool_run(runtime, body, t, njobs);
     double us = moon__clock_us() - start;
@@ -59,12 +60,12 @@ moon_status moon__cpu_limits(moon_context *ctx, moon_device *device, moon_limits
   t.buffer = moon__alloc_array(r, (size_t)BUFFER_FLOATS, sizeof *t.buffer);
   if (!t.buffer) return moon__fail_memory(ctx);
   int64_t jobs = (int64_t)FMA_JOBS * limits->threads;
-  limits->gflops = (double)(jobs * FMA_ROUNDS * t.set->flops) / shortest(r, run_fma, &t, jobs) / 1e3;
+  limits->gflops = (double)(jobs * FMA_ROUNDS * t.set->flops) / shortest(r, run_fma, &t, jobs, 20) / 1e3;
   jobs = BUFFER_FLOATS / JOB_FLOATS;
   moon__pool_run(r, run_touch, &t, jobs);
   double bytes = (double)BUFFER_FLOATS * sizeof *t.buffer;
-  limits->read_gbps = bytes / shortest(r, run_read, &t, jobs) / 1e3;
-  limits->copy_gbps = bytes / shortest(r, run_copy, &t, jobs / 2) / 1e3;
+  limits->read_gbps = bytes / shortest(r, run_read, &t, jobs, 8) / 1e3;
+  limits->copy_gbps = bytes / shortest(r, run_copy, &t, jobs / 2, 8) / 1e3;
   moon__free(r, t.buffer);
   return MOON_OK;
 }
