@@ -57,13 +57,13 @@ end
 local Workload = {}
 Workload.__index = Workload
 
---- What runs `made`: { model, x, y } or { models, step, x }; see the files of workloads/.
+--- What runs `made`: { model, x, y } or { models, step, x }, with flops and bytes where the graph does not tell; see workloads/.
 function workload.of(made, kind)
   kind = kind or "train"
   local mode = kind == "train" and "train" or "infer"
   local graph, inputs = graph_of(made, kind)
   local self = setmetatable({ kind = kind, inputs = inputs, graph = graph, mode = mode }, Workload)
-  self.weights, self.bytes = weights_of(made), made.bytes
+  self.weights, self.bytes, self.arithmetic = weights_of(made), made.bytes, made.flops
   self.program = graph:program { mode = mode, inputs = inputs }
   self.args = { step = 0, out = {} }
   for i, t in ipairs(inputs) do self.args[i] = t end
