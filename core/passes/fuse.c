@@ -2,7 +2,8 @@
 ** fuse.c: chains of elementwise ops, with the reduction at their end, become one `loop` node whose body is the chain. Nodes are taken
 ** newest first; a producer joins the cluster of its first user when the index spaces are equal. The first user is the one whose
 ** cluster runs first, so every other user runs later and no cycle can arise: a cluster runs where its last member stood, and that
-** place never changes as producers join.
+** place never changes as producers join. A large value that several clusters want, and that follows by a few cheap ops from one that
+** is stored anyway, is computed again in each: a gradient then reads what a layer gave instead of all that was in between.
 */
 #include <string.h>
 
@@ -16,6 +17,9 @@
 #define MAX_INPUTS (MOON_LOOP_MAX_ARGS - 2)
 #define MAX_MEMBERS 48
 #define MAX_NUMBERS 20
+#define MAX_AGAIN 2 /* other clusters that compute a value again */
+#define MAX_AGAIN_COST 10    /* ops, from what is stored */
+#define LEAST_AGAIN 65536    /* elements: less stays in a near cache */
 
 typedef struct cluster {
   int root;          /* index of its last member */
@@ -33,6 +37,8 @@ typedef struct fusing {
   cluster *clusters;  /* by root index */
   int *user_start, *users; /* users of node i: users[user_start[i]] .. */
   bool *given;        /* outputs and effects: needed outside */
+  int *again;         /* [nnodes][MAX_AGAIN]: roots + 1 of other clusters that hold a copy of the node */
+  int *cost;          /* ops that compute a node from what is stored; 0: it is stored itself */
 } fusing;
 
 static bool is_reduction(const moon_node *n) {
@@ -87,36 +93,95 @@ static bool take(cluster *c, const moon_node *n, bool needed_outside) {
   return true;
 }
 
-/* The user's cluster that runs first, and whether anyone outside it uses i. -1: no users. */
-static int first_cluster(const fusing *f, int i, bool *others) {
-  int first = -1;
-  *others = f->given[i];
+static bool holds(const fusing *f, int root, int i) {
+  bool is = f->of[i] == root;
+  for (int k = 0; k < MAX_AGAIN; k++) is |= f->again[i * MAX_AGAIN + k] == root + 1;
+  return is;
+}
+
+/* The clusters that use node i: at most `room` roots, the one that runs first in front. Gives their number. */
+static int user_clusters(const fusing *f, int i, int *roots, int room) {
+  int n = 0;
   for (int k = f->user_start[i]; k < f->user_start[i + 1]; k++) {
-    int root = f->of[f->users[k]];
-    if (first >= 0 && root != first) *others = true;
-    if (first < 0 || root < first) first = root;
+    for (int c = -1; c < MAX_AGAIN; c++) {
+      int user = f->users[k], root = c < 0 ? f->of[user] : f->again[user * MAX_AGAIN + c] - 1, at = 0;
+      if (root < 0) continue;
+      while (at < n && at < room && roots[at] != root) at++;
+      if (at < n && at < room) continue;
+      if (n < room) roots[n] = root;
+      n++;
+      if (root >= roots[0]) continue;
+      if (n <= room) roots[n - 1] = roots[0];
+      roots[0] = root;
+    }
   }
-  return first;
+  return n;
+}
+
+/* Puts copies of n into all the clusters that use it, if all can take one. */
+static bool compute_again(fusing *f, int i, const int *roots, int n) {
+  cluster next[MAX_AGAIN + 1];
+  const moon_node *node = f->g->nodes[i];
+  if (f->given[i] || f->cost[i] == 0) return false;
+  for (int k = 0; k < n; k++) {
+    next[k] = f->clusters[roots[k]];
+    if (!next[k].fusable || !moon__shape_equal(&next[k].space, &node->outputs[0].type.shape) || !take(&next[k], node, false)) return false;
+  }
+  for (int k = 0; k < n; k++) f->clusters[roots[k]] = next[k];
+  f->of[i] = roots[0];
+  for (int k = 1; k < n; k++) f->again[i * MAX_AGAIN + k - 1] = roots[k] + 1;
+  return true;
 }
 
 static void place_node(fusing *f, int i) {
   const moon_node *n = f->g->nodes[i];
-  bool others = false;
+  int roots[MAX_AGAIN + 1];
   cluster *own = &f->clusters[i];
   *own = (cluster){.root = i};
   f->of[i] = i;
   if (!is_fusable(n)) return;
-  int first = first_cluster(f, i, &others);
-  if (first >= 0 && !is_reduction(n)) {
-    cluster *c = &f->clusters[first];
-    if (c->fusable && moon__shape_equal(&c->space, &n->outputs[0].type.shape) && take(c, n, others)) {
-      f->of[i] = first;
+  int users = user_clusters(f, i, roots, MAX_AGAIN + 1);
+  if (users > 0 && !is_reduction(n)) {
+    cluster *c = &f->clusters[roots[0]];
+    if (users > 1 && users <= MAX_AGAIN + 1 && compute_again(f, i, roots, users)) return;
+    if (c->fusable && moon__shape_equal(&c->space, &n->outputs[0].type.shape) && take(c, n, users > 1 || f->given[i])) {
+      f->of[i] = roots[0];
       return;
     }
   }
   own->fusable = true;
   own->space = n->inputs[0]->type.shape;
   take(own, n, true);
+}
+
+/* ---- What may be computed again ---- */
+
+static bool is_product(const moon_value *v) {
+  while (v->node->op->id == MOON_OP_reshape) v = v->node->inputs[0];
+  return v->node->op->flags & MOON_OPF_PRODUCT;
+}
+
+/* Ops that lead from what is stored to node i: all from one large value, whose node goes to *from. 0: it is to be stored. What comes
+** from a product is: so the product is finished by the one loop that uses it. */
+static int cost_of(const fusing *f, int i, const moon_value **from) {
+  const moon_node *n = f->g->nodes[i];
+  int64_t count;
+  int cost = 1;
+  *from = NULL;
+  if (!is_fusable(n) || is_reduction(n) || n->outputs[0].type.dtype != MOON_DTYPE_f32) return 0;
+  if (!moon__shape_count_known(&n->outputs[0].type.shape, &count) || count < LEAST_AGAIN) return 0;
+  for (int k = 0; k < n->ninputs; k++) {
+    const moon_value *v = n->inputs[k], *source = v;
+    double x;
+    if (moon__is_number(v, &x) || v->node->op->id == MOON_OP_broadcast_to) continue;
+    if (is_product(v)) return 0;
+    int p = index_of(f, v->node);
+    if (f->cost[p] > 0) cost += cost_of(f, p, &source);
+    if (source && (source->node->op->id == MOON_OP_constant || source->node->op->id == MOON_OP_variable)) return 0;
+    if (source && *from && *from != source) return 0;
+    if (source) *from = source;
+  }
+  return *from && cost <= MAX_AGAIN_COST ? cost : 0;
 }
 
 /* ---- Building loops ---- */
@@ -176,7 +241,7 @@ static moon_status add_member(making *m, const cluster *c, int i) {
   moon_context *ctx = m->f->env->ctx;
   const moon_node *n = m->f->g->nodes[i];
   moon_value *in[3];
-  bool needed = i == c->root || m->f->given[i];
+  bool needed = i == c->root || m->f->given[i], copy_of_it = m->f->of[i] != c->root;
   for (int k = 0; k < n->ninputs; k++) {
     in[k] = cast_for_reduction(ctx, n, body_value(m, c, n->inputs[k]));
     if (!in[k]) return ctx->status;
@@ -184,8 +249,9 @@ static moon_status add_member(making *m, const cluster *c, int i) {
   moon_value *copy = moon__node_with_inputs(ctx, n, in);
   if (!copy) return ctx->status;
   if (!moon__map_put(&m->inner, &n->outputs[0], copy)) return moon__fail_memory(ctx);
-  for (int k = m->f->user_start[i]; k < m->f->user_start[i + 1]; k++) needed |= m->f->of[m->f->users[k]] != c->root;
-  if (!needed) return MOON_OK;
+  int roots[MAX_MEMBERS], users = user_clusters(m->f, i, roots, MAX_MEMBERS);
+  for (int k = 0; k < users && k < MAX_MEMBERS; k++) needed |= !holds(m->f, roots[k], i);
+  if (copy_of_it || !(needed || users > MAX_MEMBERS)) return MOON_OK;
   m->members[m->noutputs] = n;
   m->outputs[m->noutputs++] = copy;
   return MOON_OK;
@@ -199,7 +265,7 @@ static moon_status make_loop(fusing *f, moon_map *map, const cluster *c, int fir
   moon_graph *body = NULL;
   moon__map_init(&m.inner, ctx->runtime);
   for (int i = first; s == MOON_OK && i <= c->root; i++) {
-    if (f->of[i] == c->root) s = add_member(&m, c, i);
+    if (holds(f, c->root, i)) s = add_member(&m, c, i);
   }
   if (s == MOON_OK) body = moon__graph_make(ctx, m.nformals, m.formals, m.noutputs, m.outputs, 0, NULL);
   if (body) {
@@ -299,19 +365,27 @@ static moon_graph *fuse(fusing *f) {
   f->of = moon__alloc_array(runtime, n, sizeof *f->of);
   f->clusters = moon__alloc_array(runtime, n, sizeof *f->clusters);
   f->given = moon__alloc_array(runtime, n, sizeof *f->given);
+  f->again = moon__alloc_array(runtime, n, MAX_AGAIN * sizeof *f->again);
+  f->cost = moon__alloc_array(runtime, n, sizeof *f->cost);
   int *first = moon__alloc_array(runtime, n, sizeof *first);
-  if (f->of && f->clusters && f->given && first && list_users(f)) {
+  if (f->of && f->clusters && f->given && f->again && f->cost && first && list_users(f)) {
+    const moon_value *from;
+    for (int i = 0; i < g->nnodes; i++) f->cost[i] = cost_of(f, i, &from);
     for (int i = 0; i < g->noutputs; i++) f->given[index_of(f, g->outputs[i]->node)] = true;
     for (int i = 0; i < g->neffects; i++) f->given[index_of(f, g->effects[i]->node)] = true;
     for (int i = g->nnodes - 1; i >= 0; i--) {
       place_node(f, i);
       first[f->of[i]] = i;
+      for (int k = 0; k < MAX_AGAIN; k++)
+        if (f->again[i * MAX_AGAIN + k]) first[f->again[i * MAX_AGAIN + k] - 1] = i;
     }
     made = rebuild(f, first);
   } else {
     moon__fail_memory(f->env->ctx);
   }
   moon__free(runtime, first);
+  moon__free(runtime, f->cost);
+  moon__free(runtime, f->again);
   moon__free(runtime, f->given);
   moon__free(runtime, f->clusters);
   moon__free(runtime, f->of);
