@@ -112,6 +112,20 @@ describe("convolution", function()
     assert.is_nil(with:find("= conv", 1, true))
   end)
 
+  it("goes by direct sums where the environment says so", function()
+    local said = process.output_of([[
+      local core = require("moonlet.core")
+      local x = core.placeholder("x", "f32", { 2, 16, 16, 32 })
+      core.trace_begin()
+      local y = core.conv(x, core.normal { 3, 3, 32, 32 })
+      core.trace_end()
+      core.graph({ x }, { y }):program({ dump = function(pass, text)
+        if pass == "winograd" then print(text:find("winograd", 1, true)) end
+      end })
+    ]], "MOONLET_WINOGRAD=0")
+    assert.equal("nil\n", said)
+  end)
+
   local function parsed(u, op)
     return core.graph_parse(([[graph {
       %%0 = input "x" : f32 [2,16,16,32]
