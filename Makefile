@@ -31,14 +31,17 @@ ALL_CFLAGS = -std=gnu11 $(OPT) $(WARN) -fPIC -fvisibility=hidden -fno-math-errno
 # Nothing is thrown through core or backends, so they carry no unwind tables; lua/bind keeps them: LuaJIT's errors pass through it.
 CORE_CFLAGS := -fno-asynchronous-unwind-tables -fno-unwind-tables -ffunction-sections
 # Rooms where nothing waits for code to be fast: an optimised build makes them small.
-COLD      := core/ops/% core/formats/% core/graph/parse% core/graph/text% core/graph/dot% core/explain% core/profile%
+HOT       := core/executor% core/control% core/base/pool% core/base/worker% core/base/alloc% core/base/map%
+COLD      := $(filter-out $(HOT),$(wildcard core/*.c core/*/*.c))
 COLD_FLAG  = $(if $(filter -O2 -O3,$(OPT)),$(if $(filter $(COLD),$<),-Os))
 LIBS   := -lm -ldl -pthread
 ALL_LDFLAGS = -Wl,-z,nodelete -Wl,--gc-sections $(LDFLAGS)
 
 # Kernels compiled once per instruction set; other machines than x86-64 have the baseline only.
 # Where it is only what old machines fall back to, the baseline is kept small.
-ISA_baseline := $(if $(filter x86_64%,$(shell $(CC) -dumpmachine)),-O2 -ftree-vectorize,-O3) -fno-trapping-math
+ISA_baseline := $(if $(filter x86_64%,$(shell $(CC) -dumpmachine)),-Os,-O3) -fno-trapping-math
+# The loops that the compiler makes vectors of, which it does not when it saves space.
+LOOPS_baseline := -O2 -ftree-vectorize
 ISA_avx2     := -O3 -fno-trapping-math -mavx2 -mfma
 ISA_avx512   := -O3 -fno-trapping-math -mavx512f -mavx512bw -mavx512dq -mavx512vl -mfma -mprefer-vector-width=512
 ISAS         := baseline $(if $(filter x86_64%,$(shell $(CC) -dumpmachine)),avx2 avx512)
@@ -95,7 +98,7 @@ define isa_rule
 $(O)/obj/%.$(1).o: %.c $(O)/gen/stamp $(O)/gen/flags
 	@mkdir -p $$(@D)
 	$$(SAY) CC $$@
-	$$(Q)$$(CC) $$(ALL_CFLAGS) $$(CORE_CFLAGS) $$(ISA_$(1)) -DMOON_ISA=$(1) -MMD -c $$< -o $$@
+	$$(Q)$$(CC) $$(ALL_CFLAGS) $$(CORE_CFLAGS) $$(ISA_$(1)) $$(if $$(filter %/tile_isa.c,$$<),$$(LOOPS_$(1))) -DMOON_ISA=$(1) -MMD -c $$< -o $$@
 endef
 $(foreach i,$(ISAS),$(eval $(call isa_rule,$(i))))
 
