@@ -31,7 +31,7 @@ ALL_CFLAGS = -std=gnu11 $(OPT) $(WARN) -fPIC -fvisibility=hidden -fno-math-errno
 # Nothing is thrown through core or backends, so they carry no unwind tables; lua/bind keeps them: LuaJIT's errors pass through it.
 CORE_CFLAGS := -fno-asynchronous-unwind-tables -fno-unwind-tables -ffunction-sections
 # Rooms where nothing waits for code to be fast: an optimised build makes them small.
-HOT       := core/executor% core/control% core/base/pool% core/base/worker% core/base/alloc% core/base/map%
+HOT       := core/executor% core/control% core/base/pool% core/base/worker% core/base/alloc% core/base/map% core/graph/graph% core/graph/rewrite% core/graph/retype% core/plan/memory%
 COLD      := $(filter-out $(HOT),$(wildcard core/*.c core/*/*.c))
 COLD_FLAG  = $(if $(filter -O2 -O3,$(OPT)),$(if $(filter $(COLD),$<),-Os))
 LIBS   := -lm -ldl -pthread
