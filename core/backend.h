@@ -67,6 +67,7 @@ typedef struct moon_choice {
   void *state;        /* owned by the program; freed by free_state */
   void (*free_state)(moon_runtime *runtime, void *state);
   uint64_t dense_in;  /* bit i: input i must be dense (the planner inserts a copy); bit 63: all inputs beyond 62 too */
+  uint64_t needs_out; /* bit i: the kernel works in output i, which has memory even when nobody uses it */
   uint64_t alias_in;  /* bit i: any output of input i's shape and dtype may take its memory: element j of an output depends on
                       ** element j of input i alone, and everything is loaded before anything is stored */
   bool may_fault;     /* devices with handles: its kernels may report to the status block, which is then looked at after the run */

@@ -317,6 +317,7 @@ static void describe(const recurrent_plan *p, const moon_fast *f, moon_choice *c
   c->why = p->unit_jobs > 1 ? "steps cut by units" : "steps cut by rows";
   c->dense_in = ~(uint64_t)0 & ~((uint64_t)1 << (p->back ? BACK_RECURRENT : RECURRENT));
   if (p->back && (!p->has_dy || f->in[BACK_DY].strides[2] == 1)) c->dense_in &= ~((uint64_t)1 << BACK_DY);
+  if (p->back) c->needs_out = p->gru ? 3 : 1;
   /* Gates take the place of z, and their gradient that of the gates: a unit's numbers are loaded before they are stored. */
   if (!p->gru) c->alias_in = (uint64_t)1 << (p->back ? BACK_GATES : Z);
 }

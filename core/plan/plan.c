@@ -293,12 +293,25 @@ static bool is_generated_output(const planner *pl, const moon_node *n) {
   return output;
 }
 
+/* Outputs of the step; those that nobody uses but the kernel does get memory. */
+static bool give_outputs(planner *pl, const step *st, const moon_choice *choice, moon_operand *out) {
+  bool ok = true;
+  memcpy(out, st->out, (size_t)st->nout * sizeof *out);
+  for (int i = 0; ok && i < st->nout; i++) {
+    if (out[i].buffer >= 0 || !(choice->needs_out >> i & 1)) continue;
+    out[i].buffer = add_buffer(pl, MOON_BUFFER_ARENA, -1, moon__type_bytes(&st->node->outputs[i].type));
+    ok = out[i].buffer >= 0;
+  }
+  return ok;
+}
+
 /* A launch of the step by this kernel; owns the choice from here on. */
 static moon_status launch(planner *pl, const step *st, moon_choice *choice) {
+  moon_operand out[MOON_MAX_OUTPUTS];
   int scratch = -1;
   if (choice->scratch_bytes) scratch = add_buffer(pl, MOON_BUFFER_ARENA, -1, choice->scratch_bytes);
-  bool room = !choice->scratch_bytes || scratch >= 0;
-  moon_launch *l = room ? add_launch(pl, st->node, st->nin, st->in, st->nout, st->out) : NULL;
+  bool room = (!choice->scratch_bytes || scratch >= 0) && give_outputs(pl, st, choice, out);
+  moon_launch *l = room ? add_launch(pl, st->node, st->nin, st->in, st->nout, out) : NULL;
   if (!l) {
     drop_choice(pl, choice);
     return pl->ctx->status;
