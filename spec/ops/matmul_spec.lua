@@ -1,0 +1,111 @@
+-- Products in every form: literal values, batches that broadcast, vectors, transposed operands, sizes around the kernels' tiles and
+-- blocks, and equal bits on any number of threads.
+local core = require "moonlet.core"
+local process = require "spec.support.process"
+
+local function tensor(rows, dtype) return core.tensor(rows, dtype or "f32") end
+
+-- The definition, in f64: a [m, k], b [k, n] as tables.
+local function product(a, b)
+  local y = {}
+  for i = 1, #a do
+    y[i] = {}
+    for j = 1, #b[1] do
+      local sum = 0
+      for k = 1, #b do sum = sum + a[i][k] * b[k][j] end
+      y[i][j] = sum
+    end
+  end
+  return y
+end
+
+local function worst(got, want)
+  local d = 0
+  for i = 1, #want do
+    for j = 1, #want[1] do d = math.max(d, math.abs(got[i][j] - want[i][j])) end
+  end
+  return d
+end
+
+describe("matmul", function()
+  it("multiplies rows by columns", function()
+    local a, b = tensor { { 1, 2, 3 }, { 4, 5, 6 } }, tensor { { 1, 0 }, { 0, 1 }, { 2, -1 } }
+    assert.same({ { 7, -1 }, { 16, -1 } }, a:matmul(b):totable())
+    assert.same({ { 17, 22, 27 }, { 22, 29, 36 }, { 27, 36, 45 } }, a:transpose():matmul(a):totable())
+    assert.same({ { 14, 32 }, { 32, 77 } }, a:matmul(a:transpose()):totable())
+    local whole = tensor({ { 1, 2 }, { 3, 4 } }, "i32")
+    assert.same({ { 7, 10 }, { 15, 22 } }, whole:matmul(whole):totable())
+  end)
+
+  it("takes vectors as NumPy does", function()
+    local m, v = tensor { { 1, 2 }, { 3, 4 } }, tensor { 10, 1 }
+    assert.same({ 12, 34 }, m:matmul(v):totable())
+    assert.same({ 13, 24 }, v:matmul(m):totable())
+    assert.equal(101, v:matmul(v):item())
+  end)
+
+  it("broadcasts batches", function()
+    local a = core.arange(12, { dtype = "f32" }):reshape { 2, 1, 2, 3 }
+    local b = core.arange(18, { dtype = "f32" }):reshape { 3, 3, 2 }
+    local y = a:matmul(b)
+    assert.same({ 2, 3, 2, 2 }, y.shape)
+    for i = 1, 2 do
+      for j = 1, 3 do assert.same(a[i][1]:matmul(b[j]):totable(), y[i][j]:totable()) end
+    end
+  end)
+
+  it("of no terms is 0, and of no rows empty", function()
+    assert.same({ { 0, 0 }, { 0, 0 } }, core.zeros({ 2, 0 }):matmul(core.zeros { 0, 2 }):totable())
+    assert.same({ 0, 3 }, core.zeros({ 0, 2 }):matmul(core.zeros { 2, 3 }).shape)
+  end)
+
+  it("is right at sizes around tiles and blocks, whichever way the operands lie", function()
+    local sizes = { { 1, 1, 1 }, { 1, 70, 33 }, { 3, 17, 65 }, { 13, 31, 31 }, { 14, 32, 32 }, { 15, 33, 33 }, { 29, 7, 130 },
+      { 5, 1030, 18 } }
+    for _, s in ipairs(sizes) do
+      local m, k, n = s[1], s[2], s[3]
+      local a, b = core.uniform({ m, k }, -1, 1), core.uniform({ k, n }, -1, 1)
+      local at, bt = a:transpose():copy(), b:transpose():copy()
+      local want, label = product(a:totable(), b:totable()), ("%d x %d x %d"):format(m, k, n)
+      for _, dtype in ipairs { "f32", "f64" } do
+        local function take(t) return t:cast(dtype) end
+        local limit = dtype == "f32" and 4e-6 * math.sqrt(k) or 1e-12
+        assert(worst(take(a):matmul(take(b)):totable(), want) < limit, label)
+        assert(worst(take(at):transpose():matmul(take(b)):totable(), want) < limit, label .. ", a transposed")
+        assert(worst(take(a):matmul(take(bt):transpose()):totable(), want) < limit, label .. ", b transposed")
+        assert(worst(take(at):transpose():matmul(take(bt):transpose()):totable(), want) < limit, label .. ", both transposed")
+      end
+    end
+  end)
+
+  it("gives equal bits on one thread and two, on every instruction set", function()
+    process.on_all_machines([[
+      local core = require "moonlet.core"
+      local sum = 0
+      -- Every 17th element: none differs by chance alone.
+      local function note(t)
+        local flat = t:reshape { -1 }
+        for _, x in ipairs(flat:slice(1, 1, flat.shape[1], 17):totable()) do
+          local whole = math.floor(x * 2 ^ 16)
+          sum = (sum * 31 + whole % 65536 + math.floor((x * 2 ^ 16 - whole) * 2 ^ 30)) % 2147483647
+        end
+      end
+      core.seed(5)
+      local sizes = { { 64, 784, 512 }, { 784, 64, 512 }, { 1, 768, 3000 }, { 4, 300, 900 }, { 300, 1500, 40 }, { 257, 129, 65 } }
+      for _, s in ipairs(sizes) do
+        local a, b = core.uniform({ s[1], s[2] }, -1, 1), core.uniform({ s[2], s[3] }, -1, 1)
+        note(a:matmul(b))
+        note(b:transpose():matmul(a:transpose()))
+        note((a:matmul(b) + b:slice(1, 1, 1)):relu():sum(1))
+      end
+      note(core.uniform({ 24, 60, 40 }, -1, 1):matmul(core.uniform({ 24, 40, 70 }, -1, 1)))
+      print(sum)
+    ]], function(label, ok, said) assert(ok, label .. ": " .. said) end)
+  end)
+
+  it("refuses what does not fit, with both shapes", function()
+    local ok, message = pcall(function() return core.zeros({ 2, 3 }):matmul(core.zeros { 4, 5 }) end)
+    assert.is_false(ok)
+    assert.matches("inner sizes differ: a %(2, 3%), b %(4, 5%)", message)
+  end)
+end)
