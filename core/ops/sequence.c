@@ -128,7 +128,7 @@ moon_value *moon__tanh_back(moon_context *ctx, moon_value *y, moon_value *dy) {
 
 /* c' = f c + i g, h' = o tanh(c') */
 moon_cell_step moon__lstm_step(moon_context *ctx, moon_value *z, moon_value *c) {
-  moon_cell_step s = {NULL};
+  moon_cell_step s = {.h = NULL};
   if (!c) return s;
   moon_dim u = moon__shape_of(c)->dim[1];
   moon_value *i = sigmoid(ctx, moon__gate(ctx, z, 0, u)), *f = sigmoid(ctx, moon__gate(ctx, z, 1, u));
@@ -141,7 +141,7 @@ moon_cell_step moon__lstm_step(moon_context *ctx, moon_value *z, moon_value *c) 
 
 /* g = tanh(x_g + r h_g), h' = z h + (1 - z) g, the reset gate after the product (Keras's reset_after) */
 moon_cell_step moon__gru_step(moon_context *ctx, moon_value *xs, moon_value *hs, moon_value *h) {
-  moon_cell_step s = {NULL};
+  moon_cell_step s = {.h = NULL};
   if (!h) return s;
   moon_dim u = moon__shape_of(h)->dim[1];
   moon_value *z = sigmoid(ctx, moon__add(ctx, moon__gate(ctx, xs, 0, u), moon__gate(ctx, hs, 0, u)));
