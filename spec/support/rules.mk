@@ -64,7 +64,7 @@ asan:
 	ASAN_OPTIONS=allocator_may_return_null=1 MOONLET_BUILD=$(O)-asan MOONLET_SANITIZER=1 $(O)-asan/moonlet spec/support/run_busted.lua $(SPECFILE)
 tsan:
 	$(call SANITIZED,tsan,thread)
-	MOONLET_BUILD=$(O)-tsan MOONLET_SANITIZER=1 MOONLET_THREADS=4 $(O)-tsan/moonlet spec/support/run_busted.lua $(if $(SPEC),$(SPECFILE),spec/backends spec/core spec/passes $(wildcard spec/lua/bind/*_spec.lua) $(foreach s,fn training host live partial,spec/lua/$(s)_spec.lua) spec/ops/random_spec.lua)
+	MOONLET_BUILD=$(O)-tsan MOONLET_SANITIZER=1 MOONLET_THREADS=4 $(O)-tsan/moonlet spec/support/run_busted.lua $(if $(SPEC),$(SPECFILE),spec/backends spec/core $(wildcard spec/lua/bind/*_spec.lua) $(foreach s,fn training host live partial,spec/lua/$(s)_spec.lua) spec/ops/random_spec.lua)
 comma := ,
 
 oom:
