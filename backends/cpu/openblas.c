@@ -1,10 +1,10 @@
 /*
-** openblas.c: matmul by the machine's OpenBLAS, which is loaded, never linked. Our own products measured faster on every shape with
-** AVX2 and AVX-512 (make bench ONLY=gemm), so by itself this is chosen only where we have nothing but baseline kernels.
-** MOONLET_OPENBLAS says otherwise: off, on, or the path of a library. Threads are ours: a build that starts its own is left alone,
-** because to quieten it would alter what the host may use as well.
+** openblas.c: matmul by the machine's OpenBLAS, which is loaded, never linked, and only when MOONLET_OPENBLAS asks for it: "on", or
+** the path of a library. Our own products measured faster with AVX2 and AVX-512 (make bench ONLY=gemm). Only serial builds are
+** used: one with threads of its own is left alone, because to quieten it would alter what the host may use as well. Invariant: one
+** call at a time, as a serial build shares its buffers (results of two threads were seen to differ).
 **
-** A job is a block of the result, cut by shape alone, so results depend on neither threads nor slices.
+** A job is a block of the result, cut by shape alone.
 */
 #include "openblas.h"
 
@@ -22,7 +22,7 @@ enum { ROW_MAJOR = 101, NO_TRANS = 111, TRANS = 112 }; /* of the CBLAS interface
 enum { BLOCK = 256, SMALL = 64 * 64 * 64 };             /* rows and columns of a job; products too small to be worth a call */
 
 typedef struct blas_plan {
-  const moon_openblas *blas;
+  moon_openblas *blas;
   int64_t m, n, k, row_blocks, column_blocks;
 } blas_plan;
 
@@ -56,9 +56,8 @@ static bool is_open(moon_runtime *runtime, moon_openblas *blas, const char *word
 /* Is it wanted on this machine, and there? */
 static bool is_wanted(const moon_fast *f) {
   const char *word = moon__env("MOONLET_OPENBLAS");
-  bool on = word && strcmp(word, "on") == 0, off = word && strcmp(word, "off") == 0;
-  if (off || (!word && f->isa != MOON_ISA_LEVEL_baseline)) return false;
-  return is_open(f->device->runtime, f->device->data, on ? NULL : word);
+  if (!word || strcmp(word, "off") == 0) return false;
+  return is_open(f->device->runtime, f->device->data, strcmp(word, "on") == 0 ? NULL : word);
 }
 
 /* ---- The kernel ---- */
@@ -93,12 +92,14 @@ static void run_block(const moon_call *call, const blas_plan *p, int64_t batch, 
   int m = (int)moon__min_i64(BLOCK, p->m - row), n = (int)moon__min_i64(BLOCK, p->n - column), k = (int)p->k;
   const void *x = a->data, *y = b->data;
   void *z = call->out[0].data;
+  while (atomic_exchange(&p->blas->busy, 1)) moon__pause();
   if (a->dtype == MOON_DTYPE_f32)
     p->blas->sgemm(ROW_MAJOR, a_trans, b_trans, m, n, k, 1, (const float *)x + a_at, (int)a_step, (const float *)y + b_at,
                    (int)b_step, 0, (float *)z + c_at, (int)p->n);
   else
     p->blas->dgemm(ROW_MAJOR, a_trans, b_trans, m, n, k, 1, (const double *)x + a_at, (int)a_step, (const double *)y + b_at,
                    (int)b_step, 0, (double *)z + c_at, (int)p->n);
+  atomic_store(&p->blas->busy, 0);
 }
 
 static void run(const moon_call *call, int64_t first, int64_t last) {
@@ -129,8 +130,9 @@ moon_status moon__cpu_openblas_plan(const moon_fast *f, moon_choice *c) {
   p->column_blocks = moon__ceildiv_i64(p->n, BLOCK);
   for (int i = 0; i < nd - 2; i++) batch *= a->shape[i];
   c->kernel = a->dtype == MOON_DTYPE_f32 ? "cpu_matmul_f32_openblas" : "cpu_matmul_f64_openblas";
-  c->why = f->isa == MOON_ISA_LEVEL_baseline ? "our kernels here are the baseline's" : "MOONLET_OPENBLAS";
+  c->why = "MOONLET_OPENBLAS";
   c->dense_in = (lies(a, &step, &trans) ? 0 : 1) | (lies(b, &step, &trans) ? 0 : 2);
   if (batch > 0) moon__fast_phase(c, run, batch * p->row_blocks * p->column_blocks);
+  if (batch > 0) c->phase[0].group = 1; /* one after the other */
   return MOON_OK;
 }

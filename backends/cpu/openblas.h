@@ -11,6 +11,7 @@ typedef void (*moon_dgemm_fn)(int order, int trans_a, int trans_b, int m, int n,
 /* Lives in the device. Opening it twice gives the same functions, so states may race for it. */
 typedef struct moon_openblas {
   _Atomic int state; /* 0: not asked for yet, 1: open, 2: none */
+  _Atomic int busy;  /* a serial build is not for two threads at once */
   moon_sgemm_fn sgemm;
   moon_dgemm_fn dgemm;
 } moon_openblas;
