@@ -1,6 +1,6 @@
 /*
-** cpu.h: what the files of the CPU backend share: the plain kernels, and where the fast ones are asked for. Helpers that only
-** plain kernels use are in plain.h.
+** cpu.h: what the files of the CPU backend share: the plain kernels, and where the fast ones are asked for. Helpers for arrays
+** of any strides are in plain.h.
 **
 ** A plain kernel is declared once, in the file of its op family, by a line
 **   MOON_CPU_KERNEL(name) = { .name = "cpu_name_plain", .jobs = ..., .scratch = ..., .run = ... };

@@ -15,6 +15,7 @@
 #include "base/size.h"
 #include "epilogue.h"
 #include "fast.h"
+#include "plain.h"
 
 typedef struct gemm_plan {
   const moon_gemm_set *set;
@@ -67,12 +68,7 @@ void moon__gemm_panel(const moon_gemm_set *set, moon_gemm_form form, moon_gemm_t
 /* ---- Phases ---- */
 
 static int64_t batch_offset(const gemm_plan *p, const int64_t *strides, int64_t batch) {
-  int64_t offset = 0;
-  for (int i = p->nbatch - 1; i >= 0; i--) {
-    offset += batch % p->batch_size[i] * strides[i];
-    batch /= p->batch_size[i];
-  }
-  return offset;
+  return moon__offset_at(p->nbatch, p->batch_size, strides, batch);
 }
 
 static const float *matrix(const moon_array *x) { return (const float *)(const void *)x->data; }

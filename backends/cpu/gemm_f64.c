@@ -3,6 +3,7 @@
 
 #include "base/size.h"
 #include "fast.h"
+#include "plain.h"
 
 typedef struct f64_plan {
   const moon_gemm_f64_set *set;
@@ -14,16 +15,11 @@ static void run_multiply(const moon_call *call, int64_t first, int64_t last) {
   const moon_array *a = &call->in[0], *b = &call->in[1];
   int nd = a->ndim;
   for (int64_t job = first; job < last; job++) {
-    int64_t batch = job / p->row_blocks, row = job % p->row_blocks * p->row_block, a_at = 0, b_at = 0, rest = batch;
-    for (int i = nd - 3; i >= 0; i--) {
-      a_at += rest % a->shape[i] * a->strides[i];
-      b_at += rest % a->shape[i] * b->strides[i];
-      rest /= a->shape[i];
-    }
+    int64_t batch = job / p->row_blocks, row = job % p->row_blocks * p->row_block;
     moon_gemm_f64 t = {.m = moon__min_i64(p->row_block, p->m - row), .n = p->n, .k = p->k, .c_row = p->n};
     t.a_row = a->strides[nd - 2], t.a_column = a->strides[nd - 1], t.b_row = b->strides[nd - 2];
-    t.a = (const double *)(const void *)a->data + a_at + row * t.a_row;
-    t.b = (const double *)(const void *)b->data + b_at;
+    t.a = (const double *)(const void *)a->data + moon__offset_at(nd - 2, a->shape, a->strides, batch) + row * t.a_row;
+    t.b = (const double *)(const void *)b->data + moon__offset_at(nd - 2, a->shape, b->strides, batch);
     t.c = (double *)(void *)call->out[0].data + (batch * p->m + row) * p->n;
     p->set->multiply(&t);
   }

@@ -17,6 +17,7 @@
 #include "base/shape.h"
 #include "base/size.h"
 #include "fast.h"
+#include "plain.h"
 
 enum { ROW_MAJOR = 101, NO_TRANS = 111, TRANS = 112 }; /* of the CBLAS interface */
 enum { BLOCK = 256, SMALL = 64 * 64 * 64 };             /* rows and columns of a job; products too small to be worth a call */
@@ -73,22 +74,13 @@ static bool lies(const moon_array *a, int64_t *step, int *trans) {
   return (plain || turned) && *step <= INT_MAX;
 }
 
-static int64_t offset_of_batch(const moon_array *a, int64_t batch) {
-  int64_t at = 0;
-  for (int i = a->ndim - 3; i >= 0; i--) {
-    at += batch % a->shape[i] * a->strides[i];
-    batch /= a->shape[i];
-  }
-  return at;
-}
-
 static void run_block(const moon_call *call, const blas_plan *p, int64_t batch, int64_t row, int64_t column) {
   const moon_array *a = &call->in[0], *b = &call->in[1];
   int64_t a_step, b_step, c_at = (batch * p->m + row) * p->n + column;
   int a_trans, b_trans;
   if (!lies(a, &a_step, &a_trans) || !lies(b, &b_step, &b_trans)) return;
-  int64_t a_at = offset_of_batch(a, batch) + row * (a_trans == TRANS ? 1 : a_step);
-  int64_t b_at = offset_of_batch(b, batch) + column * (b_trans == TRANS ? b_step : 1);
+  int64_t a_at = moon__offset_at(a->ndim - 2, a->shape, a->strides, batch) + row * (a_trans == TRANS ? 1 : a_step);
+  int64_t b_at = moon__offset_at(b->ndim - 2, b->shape, b->strides, batch) + column * (b_trans == TRANS ? b_step : 1);
   int m = (int)moon__min_i64(BLOCK, p->m - row), n = (int)moon__min_i64(BLOCK, p->n - column), k = (int)p->k;
   const void *x = a->data, *y = b->data;
   void *z = call->out[0].data;
@@ -120,7 +112,7 @@ bool moon__cpu_openblas_fits(const moon_fast *f) {
 moon_status moon__cpu_openblas_plan(const moon_fast *f, moon_choice *c) {
   const moon_array *a = &f->in[0], *b = &f->in[1];
   int nd = a->ndim, trans;
-  int64_t step, batch = 1;
+  int64_t step, batch = moon__count_between(a->shape, 0, nd - 2);
   if (f->epilogue) return MOON_EUNSUPPORTED;
   blas_plan *p = moon__fast_state(f, c, sizeof *p);
   if (!p) return MOON_EMEMORY;
@@ -128,11 +120,11 @@ moon_status moon__cpu_openblas_plan(const moon_fast *f, moon_choice *c) {
   p->m = a->shape[nd - 2], p->k = a->shape[nd - 1], p->n = b->shape[nd - 1];
   p->row_blocks = moon__ceildiv_i64(p->m, BLOCK);
   p->column_blocks = moon__ceildiv_i64(p->n, BLOCK);
-  for (int i = 0; i < nd - 2; i++) batch *= a->shape[i];
   c->kernel = a->dtype == MOON_DTYPE_f32 ? "cpu_matmul_f32_openblas" : "cpu_matmul_f64_openblas";
   c->why = "MOONLET_OPENBLAS";
   c->dense_in = (lies(a, &step, &trans) ? 0 : 1) | (lies(b, &step, &trans) ? 0 : 2);
-  if (batch > 0) moon__fast_phase(c, run, batch * p->row_blocks * p->column_blocks);
-  if (batch > 0) c->phase[0].group = 1; /* one after the other */
+  if (batch == 0) return MOON_OK;
+  moon__fast_phase(c, run, batch * p->row_blocks * p->column_blocks);
+  c->phase[0].group = 1; /* one after the other */
   return MOON_OK;
 }
