@@ -3,8 +3,7 @@
 
 #include <math.h>
 
-#include "vecmath.h"
-#include "vector.h"
+#include "vmath.h"
 
 static float weigh(float *s, int64_t n, float scale, float *most, float *sum) {
   vf m = vsplat(-INFINITY), factor = vsplat(scale), all = {0};
@@ -20,18 +19,18 @@ static float weigh(float *s, int64_t n, float scale, float *most, float *sum) {
   if (old > top || old != old) top = old;
   *most = top;
   const float shift = top == -INFINITY ? 0.0f : top; /* nothing seen yet */
-  MOON_IVDEP
-  for (int64_t i = 0; i < n; i++) s[i] = moon__exp(s[i] - shift);
-  for (int64_t i = 0; i < n; i += VL) all += vload(s + i);
+  for (int64_t i = 0; i < n; i += VL) {
+    const vf v = vexp(vload(s + i) - shift);
+    vstore(s + i, v);
+    all += v;
+  }
   const float keep = moon__exp(old - shift);
   *sum = *sum * keep + vsum(all);
   return keep;
 }
 
 static void repeat(float *s, int64_t n, float scale, float shift) {
-  n = (n + VL - 1) & -(int64_t)VL;
-  MOON_IVDEP
-  for (int64_t i = 0; i < n; i++) s[i] = moon__exp(s[i] * scale - shift);
+  for (int64_t i = 0; i < n; i += VL) vstore(s + i, vexp(vload(s + i) * scale - shift));
 }
 
 static void slope(float *dp, const float *p, int64_t n, float sum, float scale) {

@@ -4,19 +4,7 @@
 */
 #include "cells.h"
 
-#include "vecmath.h"
-#include "vector.h"
-
-#define MAP(name, f)                           \
-  MOON_INLINE vf name(vf x) {                  \
-    float a[VL];                               \
-    memcpy(a, &x, sizeof a);                   \
-    for (int i = 0; i < VL; i++) a[i] = f(a[i]); \
-    memcpy(&x, a, sizeof a);                   \
-    return x;                                  \
-  }
-MAP(vsigmoid, moon__sigmoid)
-MAP(vtanh, moon__tanh)
+#include "vmath.h"
 
 MOON_INLINE vf get(const float *p, int64_t n) { return n >= VL ? vload(p) : vload_part(p, n); }
 MOON_INLINE void put(float *p, vf v, int64_t n) {

@@ -3,16 +3,8 @@
 
 #include <math.h>
 
-#include "vecmath.h"
-#include "vector.h"
+#include "vmath.h"
 
-MOON_INLINE vf vexp(vf x) {
-  float a[VL];
-  memcpy(a, &x, sizeof a);
-  for (int i = 0; i < VL; i++) a[i] = moon__exp(a[i]);
-  memcpy(&x, a, sizeof a);
-  return x;
-}
 /* For every vector of the row: v is loaded (missing lanes: fill), body uses it; out(v) stores what it becomes. */
 #define EACH(p, fill, body)                                 \
   do {                                                      \

@@ -51,19 +51,32 @@ MOON_MATH float moon__scale_by_power(float x, int32_t n) {
   int32_t half = n >> 1;
   return x * moon__power_of_two(half) * moon__power_of_two(n - half);
 }
-/* x = n ln 2 + r; (exp(r) - 1 - r) / r^2 over |r| <= ln(2) / 2. */
-MOON_MATH float moon__exp(float x) {
-  x = x > 89.0f ? 89.0f : x;
-  x = x < -104.5f ? -104.5f : x;
-  float shifted = moon__fma(x, 1.44269504f, MOON_ROUNDER), n = shifted - MOON_ROUNDER;
-  float r = moon__fma(n, -0.693359375f, x);
+/* exp(x) = result * 2^n with *shifted = MOON_ROUNDER + n, |x| < 2^20. x = n ln 2 + r; (exp(r) - 1 - r) / r^2 over |r| <= ln(2) / 2. */
+MOON_MATH float moon__exp_parts(float x, float *shifted) {
+  *shifted = moon__fma(x, 1.44269504f, MOON_ROUNDER);
+  float n = *shifted - MOON_ROUNDER, r = moon__fma(n, -0.693359375f, x);
   r = moon__fma(n, 2.12194440e-4f, r);
   float q = 0.001381461258f;
   q = moon__fma(q, r, 0.008368723792f);
   q = moon__fma(q, r, 0.04166838827f);
   q = moon__fma(q, r, 0.1666652058f);
   q = moon__fma(q, r, 0.4999999345f);
-  return moon__scale_by_power(moon__fma(q, r * r, r) + 1.0f, moon__bits(shifted) - 0x4b400000);
+  return moon__fma(q, r * r, r) + 1.0f;
+}
+MOON_MATH int32_t moon__whole_of(float shifted) { return moon__bits(shifted) - 0x4b400000; }
+/* Below the least denormal the result is 0 at once, as hidden scores are: many machines take long to make what is denormal. */
+MOON_MATH float moon__exp(float x) {
+  float shifted;
+  float y = x > 89.0f ? 89.0f : x;
+  y = x < -104.0f ? 0.0f : y;
+  float r = moon__exp_parts(y, &shifted);
+  r = moon__scale_by_power(r, moon__whole_of(shifted));
+  return x < -104.0f ? 0.0f : r;
+}
+/* exp for |x| <= 87, where results are neither denormal nor infinite. */
+MOON_MATH float moon__exp_near(float x) {
+  float shifted, r = moon__exp_parts(x, &shifted);
+  return r * moon__power_of_two(moon__whole_of(shifted));
 }
 /* x = n + r; (2^r - 1) / r over |r| <= 1/2. */
 MOON_MATH float moon__exp2(float x) {
@@ -76,7 +89,7 @@ MOON_MATH float moon__exp2(float x) {
   q = moon__fma(q, r, 0.05550310468f);
   q = moon__fma(q, r, 0.2402265278f);
   q = moon__fma(q, r, 0.693147215f);
-  return moon__scale_by_power(moon__fma(q, r, 1.0f), moon__bits(shifted) - 0x4b400000);
+  return moon__scale_by_power(moon__fma(q, r, 1.0f), moon__whole_of(shifted));
 }
 /* exp(r) - 1 and 2^n of x = n ln 2 + r, |x| <= 700. (exp(r) - 1 - r) / r^2 over |r| <= ln(2) / 2. */
 MOON_MATH double moon__exp_parts_f64(double x, double *power) {
@@ -166,16 +179,19 @@ MOON_MATH float moon__log1p(float x) { return x == 0 ? x : (float)moon__log1p_f6
 
 /* ---- hyperbolic ---- */
 
-/* Below 5/8: (tanh(x) / x - 1) / x^2; above by exp. */
-MOON_MATH float moon__tanh(float x) {
-  float a = moon__abs(x), z = x * x;
+/* (tanh(x) / x - 1) / x^2 of x^2, x below 5/8. */
+MOON_MATH float moon__tanh_small(float z) {
   float q = -0.005717047919f;
   q = moon__fma(q, z, 0.02065059155f);
   q = moon__fma(q, z, -0.05374349971f);
   q = moon__fma(q, z, 0.133314913f);
-  q = moon__fma(q, z, -0.3333328392f);
-  float small = moon__fma(q * z, a, a);
-  float large = 1.0f - 2.0f / (moon__exp(2.0f * a) + 1.0f);
+  return moon__fma(q, z, -0.3333328392f);
+}
+/* Above 5/8 by exp, up to where it is 1. */
+MOON_MATH float moon__tanh(float x) {
+  float a = moon__abs(x), z = x * x, b = a > 10.0f ? 10.0f : a;
+  float small = moon__fma(moon__tanh_small(z) * z, a, a);
+  float large = 1.0f - 2.0f / (moon__exp_near(2.0f * b) + 1.0f);
   return moon__with_sign(a < 0.625f ? small : large, x);
 }
 /* Below 1: (sinh(x) / x - 1) / x^2. */
@@ -228,7 +244,7 @@ MOON_MATH float moon__erf(float x) {
   g = moon__fma(g, t, 0.6371823625f);
   g = moon__fma(g, t, 1.127675562f);
   g = moon__fma(g, t, 0.0001956903566f);
-  return moon__with_sign(a < 0.93f ? small : 1.0f - moon__exp(-g), x);
+  return moon__with_sign(a < 0.93f ? small : 1.0f - moon__exp_near(-g), x);
 }
 /* erfc(a) exp(a^2) / t with t = 2 / (2 + a), over [0, 10.3]. */
 MOON_MATH float moon__erfc(float x) {

@@ -31,6 +31,11 @@ cspec: $(CSPEC)
 $(O)/examples/%: examples/%.c $(O)/libmoonlet.a
 	@mkdir -p $(@D)
 	$(CC) -std=c11 $(OPT) $(WARN) -Icore $(CFLAGS) $(LDFLAGS) -o $@ $< $(O)/libmoonlet.a $(LIBS)
+# Vector math is measured as each instruction set runs it.
+cspec: $(foreach i,$(filter-out baseline,$(ISAS)),$(O)/spec/support/vecmath_check.$(i))
+$(O)/spec/support/vecmath_check.%: spec/support/vecmath_check.c backends/cpu/vecmath.h backends/cpu/vmath.h
+	@mkdir -p $(@D)
+	$(CC) $(ALL_CFLAGS) $(ISA_$*) -Ibackends/cpu $(LDFLAGS) -o $@ $< $(LIBS)
 # Programs that hold Lua: one file with all in it, and one with a window where SDL2 is there.
 LUA_ARCHIVE := $(wildcard $(shell pkg-config --variable=libdir $(LUA_PC) 2>/dev/null)/liblua$(LUA).a)
 STATIC       = $(FOR_LUA)/libmoonlet-lua.a $(O)/libmoonlet.a
