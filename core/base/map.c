@@ -5,7 +5,6 @@
 #include "base/map.h"
 
 #include <limits.h>
-#include <string.h>
 
 #include "base/alloc.h"
 
@@ -17,66 +16,46 @@ static uint64_t mix(uint64_t x) {
   return x ^ (x >> 33);
 }
 
-/* The slot of key, or the empty slot where it belongs. capacity > 0. */
-static int find_slot(const void *const *keys, int capacity, const void *key) {
-  int mask = capacity - 1;
-  int i = (int)(mix((uint64_t)(uintptr_t)key) & (uint64_t)mask);
-  while (keys[i] && keys[i] != key) i = (i + 1) & mask;
-  return i;
+/* The entry of key, or the free one where it belongs. capacity > 0. */
+static moon_map_entry *find(const moon_map *m, const void *key) {
+  /* The upper half of a product depends on all bits of the address. */
+  size_t mask = (size_t)m->capacity - 1, i = (size_t)(((uint64_t)(uintptr_t)key * 0x9e3779b97f4a7c15ULL) >> 32) & mask;
+  while (m->entries[i].key && m->entries[i].key != key) i = (i + 1) & mask;
+  return &m->entries[i];
 }
 
-void moon__map_init(moon_map *m, moon_runtime *runtime) {
-  memset(m, 0, sizeof *m);
-  m->runtime = runtime;
-}
+void moon__map_init(moon_map *m, moon_runtime *runtime) { *m = (moon_map){.runtime = runtime}; }
 
 void moon__map_free(moon_map *m) {
-  if (m->keys) moon__free(m->runtime, (void *)m->keys);
-  if (m->values) moon__free(m->runtime, m->values);
-  m->keys = NULL;
-  m->values = NULL;
-  m->n = m->capacity = 0;
+  moon__free(m->runtime, m->entries);
+  moon__map_init(m, m->runtime);
 }
 
-bool moon__map_has(const moon_map *m, const void *key) {
-  return m->capacity > 0 && m->keys[find_slot(m->keys, m->capacity, key)] == key;
-}
+bool moon__map_has(const moon_map *m, const void *key) { return m->n > 0 && find(m, key)->key; }
 
-void *moon__map_get(const moon_map *m, const void *key) {
-  int i;
-  if (m->capacity == 0) return NULL;
-  i = find_slot(m->keys, m->capacity, key);
-  return m->keys[i] ? m->values[i] : NULL;
-}
+void *moon__map_get(const moon_map *m, const void *key) { return m->n > 0 ? find(m, key)->value : NULL; }
 
-static bool grow(moon_map *m) {
+bool moon__map_reserve(moon_map *m, int n) {
   moon_map fresh = *m;
-  if (m->capacity > INT_MAX / 4) return false;
-  fresh.capacity = m->capacity ? m->capacity * 2 : 16;
-  fresh.keys = moon__alloc_array(m->runtime, (size_t)fresh.capacity, sizeof *fresh.keys);
-  fresh.values = moon__alloc_array(m->runtime, (size_t)fresh.capacity, sizeof *fresh.values);
-  if (!fresh.keys || !fresh.values) {
-    moon__map_free(&fresh);
-    return false;
+  if (n <= m->capacity / 2) return true;
+  for (fresh.capacity = m->capacity ? m->capacity : 16; fresh.capacity / 2 < n; fresh.capacity *= 2) {
+    if (fresh.capacity > INT_MAX / 4) return false;
   }
+  fresh.entries = moon__alloc_array(m->runtime, (size_t)fresh.capacity, sizeof *fresh.entries);
+  if (!fresh.entries) return false;
   for (int i = 0; i < m->capacity; i++) {
-    if (!m->keys[i]) continue;
-    int slot = find_slot(fresh.keys, fresh.capacity, m->keys[i]);
-    fresh.keys[slot] = m->keys[i];
-    fresh.values[slot] = m->values[i];
+    if (m->entries[i].key) *find(&fresh, m->entries[i].key) = m->entries[i];
   }
-  moon__map_free(m);
+  moon__free(m->runtime, m->entries);
   *m = fresh;
   return true;
 }
 
 bool moon__map_put(moon_map *m, const void *key, void *value) {
-  int i;
-  if (m->n >= m->capacity / 2 && !grow(m)) return false;
-  i = find_slot(m->keys, m->capacity, key);
-  if (!m->keys[i]) m->n++;
-  m->keys[i] = key;
-  m->values[i] = value;
+  if (m->n >= m->capacity / 2 && !moon__map_reserve(m, m->n + 1)) return false;
+  moon_map_entry *e = find(m, key);
+  if (!e->key) m->n++;
+  *e = (moon_map_entry){key, value};
   return true;
 }
 

@@ -4,16 +4,64 @@
 */
 #include "graph/graph.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 #include "base/alloc.h"
 #include "program.h"
 
-static int by_id(const void *a, const void *b) {
-  const moon_node *x = *(moon_node *const *)a, *y = *(moon_node *const *)b;
-  return x->id < y->id ? -1 : x->id > y->id;
+/* ---- Order of id: ids grow in order of creation, and inputs are older than their users, so it is an order of execution ---- */
+
+enum { DIGIT_BITS = 8, DIGITS = 1 << DIGIT_BITS };
+
+static unsigned digit_of(const moon_node *n, uint64_t least, int shift) { return (unsigned)((n->id - least) >> shift) & (DIGITS - 1); }
+
+/* Moves nodes [n] to `to`, by one digit of their ids, else in the order in which they are. */
+static void sort_by_digit(moon_node *const *nodes, moon_node **to, int n, uint64_t least, int shift) {
+  int first[DIGITS + 1] = {0};
+  for (int i = 0; i < n; i++) first[digit_of(nodes[i], least, shift) + 1]++;
+  for (int d = 0; d < DIGITS; d++) first[d + 1] += first[d];
+  for (int i = 0; i < n; i++) to[first[digit_of(nodes[i], least, shift)]++] = nodes[i];
 }
+
+static void insert_in_order(moon_node **nodes, int n) {
+  for (int i = 1; i < n; i++) {
+    moon_node *x = nodes[i];
+    int at = i;
+    for (; at > 0 && nodes[at - 1]->id > x->id; at--) nodes[at] = nodes[at - 1];
+    nodes[at] = x;
+  }
+}
+
+/* Nodes are found users first, so they are turned round before they are sorted: the few of a body are nearly in order then. */
+static bool sort_by_id(moon_runtime *runtime, moon_node **nodes, int n) {
+  uint64_t least = UINT64_MAX, most = 0;
+  for (int i = 0; i < n; i++) {
+    least = nodes[i]->id < least ? nodes[i]->id : least;
+    most = nodes[i]->id > most ? nodes[i]->id : most;
+  }
+  for (int i = 0, k = n - 1; i < k; i++, k--) {
+    moon_node *x = nodes[i];
+    nodes[i] = nodes[k];
+    nodes[k] = x;
+  }
+  if (n < 48) {
+    insert_in_order(nodes, n);
+    return true;
+  }
+  moon_node **other = moon__alloc_array(runtime, (size_t)n, sizeof *other), **from = nodes, **to = other;
+  if (!other) return false;
+  for (int shift = 0; shift < 64 && (most - least) >> shift; shift += DIGIT_BITS) {
+    sort_by_digit(from, to, n, least, shift);
+    moon_node **x = from;
+    from = to;
+    to = x;
+  }
+  if (from != nodes) memcpy(nodes, from, (size_t)n * sizeof *nodes);
+  moon__free(runtime, other);
+  return true;
+}
+
+/* ---- What is reached ---- */
 
 /* Nodes found so far, a work list at the same time. */
 typedef struct walk {
@@ -42,12 +90,10 @@ moon_status moon__topology(moon_context *ctx, int nroots, moon_value *const *roo
     for (int i = 0; ok && i < n->ninputs; i++) ok = visit(&w, n->inputs[i]);
   }
   moon__map_free(&w.seen);
-  if (!ok) {
+  if (!ok || !sort_by_id(ctx->runtime, w.nodes, w.n)) {
     moon__free(ctx->runtime, w.nodes);
     return moon__fail_memory(ctx);
   }
-  /* Ids grow in order of creation, and inputs are older than their users: order of id is an order of execution. */
-  if (w.n) qsort(w.nodes, (size_t)w.n, sizeof *w.nodes, by_id);
   *nodes = w.nodes;
   *nnodes = w.n;
   return MOON_OK;
