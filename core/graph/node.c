@@ -254,6 +254,11 @@ static moon_status check_size(moon_context *ctx, const moon_op *op, const moon_t
 
 static moon_status infer(moon_context *ctx, const moon_node_spec *spec, void *attrs, moon_type *types, int *noutputs) {
   const moon_op *op = spec->op;
+  if (spec->like) {
+    *noutputs = spec->like->noutputs;
+    for (int i = 0; i < *noutputs; i++) types[i] = spec->like->outputs[i].type;
+    return MOON_OK;
+  }
   moon_type in[MOON_MAX_INPUTS];
   for (int i = 0; i < spec->ninputs; i++) in[i] = spec->inputs[i]->type;
   moon_infer f = {.op = op, .ninputs = spec->ninputs, .in = in, .attrs = attrs, .ngraphs = spec->ngraphs, .graphs = spec->graphs,
@@ -290,7 +295,7 @@ static moon_value *build(moon_context *ctx, const moon_node_spec *spec, void *at
   const moon_op *op = spec->op;
   moon_type types[MOON_MAX_OUTPUTS];
   int noutputs = 0;
-  memset(types, 0, (size_t)(op->noutputs > 0 ? op->noutputs : MOON_MAX_OUTPUTS) * sizeof *types);
+  if (!spec->like) memset(types, 0, (size_t)(op->noutputs > 0 ? op->noutputs : MOON_MAX_OUTPUTS) * sizeof *types);
   if (op->kind == MOON_INLINE) {
     moon_infer f = {.op = op, .ninputs = spec->ninputs, .attrs = attrs, .noutputs = op->noutputs, .out = types};
     moon_type in[MOON_MAX_INPUTS];

@@ -48,6 +48,7 @@ typedef struct moon_node_spec {
   const moon_type *type; /* input: its type */
   moon_origin *origin;  /* NULL: the context's current one */
   bool raw;             /* made by a pass: no promotion, no broadcast, no expansion, never eager */
+  const moon_node *like; /* has the same op, attributes, bodies and types of inputs: its types are taken, not inferred; or NULL */
 } moon_node_spec;
 
 /* Builds a node and hands its reference to the innermost lifetime scope. Promotes and broadcasts inputs as the op says, infers

@@ -10,11 +10,23 @@
 #include "base/shape.h"
 #include "graph/graph.h"
 
+static bool same_type(const moon_type *a, const moon_type *b) {
+  return a->dtype == b->dtype && moon__shape_equal(&a->shape, &b->shape);
+}
+
+static bool same_types(const moon_node *node, moon_value *const *inputs) {
+  for (int i = 0; i < node->ninputs; i++) {
+    if (!inputs[i] || !same_type(&node->inputs[i]->type, &inputs[i]->type)) return false;
+  }
+  return true;
+}
+
 moon_value *moon__node_with_inputs(moon_context *ctx, const moon_node *node, moon_value *const *inputs) {
   moon_node_spec spec = {.op = node->op, .attrs = node->attrs, .ninputs = node->ninputs, .inputs = inputs,
                          .ngraphs = node->ngraphs, .graphs = node->graphs, .variable = node->variable,
                          .tensor = node->op->id == MOON_OP_constant ? node->outputs[0].tensor : NULL, .name = node->name,
-                         .type = node->op->id == MOON_OP_input ? &node->outputs[0].type : NULL, .origin = node->origin, .raw = true};
+                         .type = node->op->id == MOON_OP_input ? &node->outputs[0].type : NULL, .origin = node->origin, .raw = true,
+                         .like = same_types(node, inputs) ? node : NULL};
   return moon__node_build(ctx, &spec);
 }
 
@@ -25,7 +37,7 @@ static moon_value *look_up(const moon_map *map, moon_value *v) {
 
 static moon_status check_type(moon_rewriter *r, const moon_node *node, int i, const moon_value *v) {
   const moon_type *was = &node->outputs[i].type;
-  if (r->retype || (was->dtype == v->type.dtype && moon__shape_equal(&was->shape, &v->type.shape))) return MOON_OK;
+  if (r->retype || same_type(was, &v->type)) return MOON_OK;
   return moon__fail_node(r->ctx, node, MOON_EINTERNAL, "a rewrite changed its type to %s", moon_dtype_name(v->type.dtype));
 }
 
