@@ -34,18 +34,24 @@ typedef struct place {
   bool lasting;
 } place;
 
+enum { BLOCK_PLACES = 64 };
+typedef struct place_block {
+  struct place_block *next;
+  place places[BLOCK_PLACES];
+} place_block;
+
 typedef struct planner {
   moon_context *ctx;
   moon_program *p;
   const moon_graph *g;
   bool fast;
   moon_map places; /* value -> place * */
-  place *pool;     /* room for every value; addresses are stable */
-  int npool;
+  place_block *blocks; /* the newest first; addresses are stable */
+  int nplaces;
   moon_map late;   /* nodes whose results only go to variables */
   moon_map copies; /* value -> place *: its dense copy */
   moon_map variables; /* variable -> slot + 1 */
-  moon_map joins;     /* product -> the loop that may finish it, and back */
+  moon_map partners;  /* product -> the loop that may finish it, and back */
 } planner;
 
 /* ---- Buffers, operands, launches ---- */
@@ -69,7 +75,14 @@ static moon_operand dense_operand(int buffer, const moon_type *type) {
 }
 
 static moon_status put_place(planner *pl, moon_map *map, const moon_value *v, moon_operand o, bool lasting) {
-  place *at = &pl->pool[pl->npool++];
+  int slot = pl->nplaces++ % BLOCK_PLACES;
+  if (slot == 0) {
+    place_block *fresh = moon__alloc(pl->ctx->runtime, sizeof *fresh);
+    if (!fresh) return moon__fail_memory(pl->ctx);
+    fresh->next = pl->blocks;
+    pl->blocks = fresh;
+  }
+  place *at = &pl->blocks->places[slot];
   *at = (place){.operand = o, .lasting = lasting};
   return moon__map_put(map, v, at) ? MOON_OK : moon__fail_memory(pl->ctx);
 }
@@ -169,7 +182,8 @@ static moon_status make_dense(planner *pl, moon_node *n, const moon_value *v, mo
   return s == MOON_OK ? put_place(pl, &pl->copies, v, *o, from->lasting) : s;
 }
 
-/* A launch to be: a node, or a product with the loop that finishes it. */
+/* A launch to be: a node, or a product with the loop that finishes it. It has room for the largest node and is filled as far as this
+** one goes. */
 typedef struct step {
   moon_node *node, *epilogue;
   int product; /* which input of the loop it is */
@@ -179,6 +193,15 @@ typedef struct step {
   bool lasting;
 } step;
 
+static void begin_step(step *st, moon_node *node, moon_node *epilogue, bool lasting) {
+  st->node = node;
+  st->epilogue = epilogue;
+  st->product = -1;
+  st->nin = 0;
+  st->nout = (epilogue ? epilogue : node)->noutputs;
+  st->lasting = lasting;
+}
+
 static void add_input(const planner *pl, step *st, moon_value *v) {
   const place *at = place_of(pl, v);
   st->value[st->nin] = v;
@@ -187,7 +210,7 @@ static void add_input(const planner *pl, step *st, moon_value *v) {
 }
 
 /* The product's inputs, then the loop's others. */
-static moon_status choose_joined(planner *pl, const step *st, moon_choice *choice) {
+static moon_status choose_finished(planner *pl, const step *st, moon_choice *choice) {
   const moon_backend *backend = pl->p->device->backend;
   const moon_node *n = st->node, *loop_node = st->epilogue;
   moon_array in[MOON_MAX_INPUTS], out[MOON_MAX_OUTPUTS], loop_in[MOON_LOOP_MAX_ARGS];
@@ -210,7 +233,7 @@ static moon_status choose_step(planner *pl, const step *st, moon_choice *choice)
   if (!st->epilogue) return choose(pl, st->node, st->nin, st->in, st->nout, st->out, choice);
   memset(choice, 0, sizeof *choice);
   moon_origin *before = moon__origin_swap(pl->ctx, st->node->origin);
-  moon_status s = choose_joined(pl, st, choice);
+  moon_status s = choose_finished(pl, st, choice);
   pl->ctx->borrowed = before;
   return s;
 }
@@ -323,10 +346,11 @@ static moon_status launch(planner *pl, const step *st, moon_choice *choice) {
   return MOON_OK;
 }
 
-/* The loop of st with the product that it finishes, if the device can; *joined tells. Planned once the loop's outputs have places. */
-static moon_status plan_joined(planner *pl, const step *loop, moon_node *product, bool *joined) {
-  step st = {.node = product, .epilogue = loop->node, .product = -1, .lasting = true};
+/* The loop of st with the product that it finishes, if the device can; *finished tells. Planned once the loop's outputs have places. */
+static moon_status plan_finished(planner *pl, const step *loop, moon_node *product, bool *finished) {
+  step st;
   moon_choice choice;
+  begin_step(&st, product, loop->node, true);
   for (int i = 0; i < product->ninputs; i++) add_input(pl, &st, product->inputs[i]);
   bool lasting = st.lasting;
   int buffer = place_of(pl, &product->outputs[0])->operand.buffer;
@@ -335,13 +359,12 @@ static moon_status plan_joined(planner *pl, const step *loop, moon_node *product
     else add_input(pl, &st, loop->value[i]);
   }
   if (lasting && !st.lasting) return MOON_OK; /* the prologue computes the product once */
-  st.nout = loop->nout;
   memcpy(st.out, loop->out, (size_t)loop->nout * sizeof *loop->out);
   moon_status s = select_kernel(pl, &st, &choice);
   if (s == MOON_EUNSUPPORTED) return MOON_OK;
   if (s != MOON_OK) return s;
   pl->p->buffers[buffer].bytes = 0; /* nobody writes it */
-  *joined = true;
+  *finished = true;
   return launch(pl, &st, &choice);
 }
 
@@ -351,8 +374,9 @@ static void list_inputs(const planner *pl, step *st) {
 
 /* A product whose outputs have places already. */
 static moon_status plan_alone(planner *pl, moon_node *n) {
-  step st = {.node = n, .nout = n->noutputs};
+  step st;
   moon_choice choice;
+  begin_step(&st, n, NULL, false);
   list_inputs(pl, &st);
   for (int i = 0; i < n->noutputs; i++) st.out[i] = place_of(pl, &n->outputs[i])->operand;
   moon_status s = select_kernel(pl, &st, &choice);
@@ -360,18 +384,18 @@ static moon_status plan_alone(planner *pl, moon_node *n) {
 }
 
 static moon_status plan_kernel(planner *pl, moon_node *n, const moon_map *used) {
-  step st = {.node = n, .nout = n->noutputs};
-  moon_node *partner = moon__map_get(&pl->joins, n);
+  step st;
+  moon_node *partner = moon__map_get(&pl->partners, n);
   moon_choice choice;
-  bool joined = false;
-  st.lasting = !(n->op->flags & MOON_OPF_RANDOM) && !is_control(n) && !is_generated_output(pl, n);
+  bool finished = false;
+  begin_step(&st, n, NULL, !(n->op->flags & MOON_OPF_RANDOM) && !is_control(n) && !is_generated_output(pl, n));
   list_inputs(pl, &st);
   moon_status s = make_outputs(pl, n, used, st.lasting, st.out);
   if (s != MOON_OK) return s;
   if (is_control(n)) return plan_control(pl, &st);
   if (partner && n->op->id != MOON_OP_loop) return MOON_OK; /* it is planned with the loop */
-  if (partner) s = plan_joined(pl, &st, partner, &joined);
-  if (s != MOON_OK || joined) return s;
+  if (partner) s = plan_finished(pl, &st, partner, &finished);
+  if (s != MOON_OK || finished) return s;
   if (partner) s = plan_alone(pl, partner);
   if (s == MOON_OK) s = select_kernel(pl, &st, &choice);
   return s == MOON_OK ? launch(pl, &st, &choice) : s;
@@ -599,12 +623,11 @@ static moon_status list_variables(planner *pl) {
   return MOON_OK;
 }
 
-static moon_status make_pool(planner *pl) {
-  size_t n = 0; /* a place, and one of a copy, for every value */
-  for (int i = 0; i < pl->g->nnodes; i++) n += 2 * (size_t)pl->g->nodes[i]->noutputs;
-  n += (size_t)pl->g->neffects;
-  pl->pool = moon__alloc_array(pl->ctx->runtime, n, sizeof *pl->pool);
-  return pl->pool ? MOON_OK : moon__fail_memory(pl->ctx);
+static void free_places(planner *pl) {
+  for (place_block *b = pl->blocks, *next; b; b = next) {
+    next = b->next;
+    moon__free(pl->ctx->runtime, b);
+  }
 }
 
 /* Moves the launches that only use what lasts to the front, keeping their order. */
@@ -629,11 +652,10 @@ static moon_status split_prologue(planner *pl) {
 
 static moon_status plan_all(planner *pl, moon_map *used) {
   const moon_graph *g = pl->g;
-  moon_status s = make_pool(pl);
-  if (s == MOON_OK) s = list_variables(pl);
+  moon_status s = list_variables(pl);
   if (s == MOON_OK) s = list_used(pl, used);
   if (s == MOON_OK) s = mark_late(pl);
-  if (s == MOON_OK && pl->fast && pl->p->device->backend->select_product) s = moon__plan_joins(pl->ctx, g, &pl->joins);
+  if (s == MOON_OK && pl->fast && pl->p->device->backend->select_product) s = moon__plan_epilogues(pl->ctx, g, &pl->partners);
   if (s == MOON_OK) s = plan_inputs(pl);
   for (int i = 0; s == MOON_OK && i < g->nnodes; i++) {
     if (!moon__map_has(&pl->late, g->nodes[i]) || g->nodes[i]->op->id == MOON_OP_variable) s = plan_node(pl, g->nodes[i], used);
@@ -668,7 +690,7 @@ moon_program *moon__plan(moon_context *ctx, moon_device *device, moon_graph *g, 
   moon__map_init(&pl.late, ctx->runtime);
   moon__map_init(&pl.copies, ctx->runtime);
   moon__map_init(&pl.variables, ctx->runtime);
-  moon__map_init(&pl.joins, ctx->runtime);
+  moon__map_init(&pl.partners, ctx->runtime);
   moon_scope_open(ctx);
   moon_status s = plan_all(&pl, &used);
   moon_scope_close(ctx);
@@ -677,8 +699,8 @@ moon_program *moon__plan(moon_context *ctx, moon_device *device, moon_graph *g, 
   moon__map_free(&pl.late);
   moon__map_free(&pl.copies);
   moon__map_free(&pl.variables);
-  moon__map_free(&pl.joins);
-  moon__free(ctx->runtime, pl.pool);
+  moon__map_free(&pl.partners);
+  free_places(&pl);
   if (s == MOON_OK) return p;
   moon_program_release(p);
   return NULL;

@@ -1,5 +1,5 @@
 /*
-** join.c: which products (matmul, convolution) are finished by which loops. A product whose result only one loop uses, seen as
+** epilogue.c: which products (matmul, convolution) are finished by which loops. A product whose result only one loop uses, seen as
 ** any shape, is computed where that loop stands: its other operands are there by then. A loop finishes one product at most,
 ** the last one before it; whether the device can is asked when the loop is planned.
 */
@@ -27,7 +27,7 @@ static moon_node *product_behind(const moon_map *uses, const moon_value *v) {
   return product ? v->node : NULL;
 }
 
-static moon_status join(moon_context *ctx, const moon_graph *g, const moon_map *uses, moon_map *joins) {
+static moon_status pair(moon_context *ctx, const moon_graph *g, const moon_map *uses, moon_map *partners) {
   for (int i = 0; i < g->nnodes; i++) {
     moon_node *loop = g->nodes[i], *last = NULL;
     if (loop->op->id != MOON_OP_loop) continue;
@@ -35,15 +35,15 @@ static moon_status join(moon_context *ctx, const moon_graph *g, const moon_map *
       moon_node *product = product_behind(uses, loop->inputs[k]);
       if (product && (!last || product->id > last->id)) last = product;
     }
-    if (last && (!moon__map_put(joins, last, loop) || !moon__map_put(joins, loop, last))) return moon__fail_memory(ctx);
+    if (last && (!moon__map_put(partners, last, loop) || !moon__map_put(partners, loop, last))) return moon__fail_memory(ctx);
   }
   return MOON_OK;
 }
 
-moon_status moon__plan_joins(moon_context *ctx, const moon_graph *g, moon_map *joins) {
+moon_status moon__plan_epilogues(moon_context *ctx, const moon_graph *g, moon_map *partners) {
   moon_map uses;
   moon__map_init(&uses, ctx->runtime);
-  moon_status s = count_uses(g, &uses) ? join(ctx, g, &uses, joins) : moon__fail_memory(ctx);
+  moon_status s = count_uses(g, &uses) ? pair(ctx, g, &uses, partners) : moon__fail_memory(ctx);
   moon__map_free(&uses);
   return s;
 }
