@@ -243,6 +243,14 @@ static moon_base base_of(const moon_tensor *t) {
   return (moon_base){t->storage->data ? t->storage->data + offset : NULL, t->storage->handle, offset};
 }
 
+/* Notes where bound buffer i lies; operands are pointed anew only when one has moved. */
+static void set_base(moon_run *run, int i, moon_base base) {
+  moon_base *at = &run->bases[i];
+  if (at->data == base.data && at->handle == base.handle && at->offset == base.offset) return;
+  *at = base;
+  run->moved = true;
+}
+
 static int base_index(const moon_program *p, const moon_plan_buffer *b) {
   int inputs = p->graph->ninputs, outputs = p->graph->noutputs;
   switch (b->kind) {
@@ -327,7 +335,7 @@ static moon_status bind_inputs(moon_context *ctx, moon_run *run, moon_tensor *co
     bool direct = t->storage->device == p->device && moon_tensor_is_dense(t);
     run->inputs[i] = kind == BACKGROUND ? copied_input(ctx, run, i, t) : direct ? moon_tensor_retain(t) : staged(ctx, p, t);
     if (!run->inputs[i]) return ctx->status;
-    run->bases[i] = base_of(run->inputs[i]);
+    set_base(run, i, base_of(run->inputs[i]));
   }
   return MOON_OK;
 }
@@ -350,19 +358,20 @@ static moon_status bind_outputs(moon_context *ctx, moon_run *run, moon_tensor *c
   for (int i = 0; i < p->graph->noutputs; i++) {
     const moon_type *type = &p->graph->outputs[i]->type;
     moon_tensor *t = outputs ? outputs[i] : NULL;
+    bool alone = t && t->refs == 1 && t->storage->refs == 1; /* nobody but the caller, so nothing else of this run */
     if (t) {
       if (!has_type(t, type)) return fail_type(ctx, "output", "out", t, type);
       moon_status s = moon__tensor_writable(ctx, "run", t);
       if (s != MOON_OK) return s;
       run->outputs[i] = moon_tensor_retain(t);
     }
-    bool direct = t && t->storage->device == p->device && moon_tensor_is_dense(t) && !is_read(run, t->storage);
-    for (int k = 0; direct && k < i; k++) direct = run->results[k]->storage != t->storage;
+    bool direct = t && t->storage->device == p->device && moon_tensor_is_dense(t) && (alone || !is_read(run, t->storage));
+    for (int k = 0; direct && !alone && k < i; k++) direct = run->results[k]->storage != t->storage;
     run->results[i] = kind == BACKGROUND && t ? aside(ctx, run, p->graph->ninputs + i, type)
                       : direct                ? moon_tensor_retain(t)
                                               : fresh(ctx, p, type);
     if (!run->results[i]) return ctx->status;
-    run->bases[p->graph->ninputs + i] = base_of(run->results[i]);
+    set_base(run, p->graph->ninputs + i, base_of(run->results[i]));
   }
   return MOON_OK;
 }
@@ -388,7 +397,7 @@ static moon_status move_variable(moon_context *ctx, const moon_program *p, moon_
 
 static moon_status bind_variables(moon_context *ctx, moon_run *run, bool sliced) {
   const moon_program *p = run->program;
-  moon_base *reads = run->bases + p->graph->ninputs + p->graph->noutputs, *writes = reads + p->nvariables;
+  int reads = p->graph->ninputs + p->graph->noutputs, writes = reads + p->nvariables;
   bool same = run->prologue_done;
   for (int i = 0; i < p->nvariables; i++) {
     moon_variable *v = p->variables[i];
@@ -397,8 +406,8 @@ static moon_status bind_variables(moon_context *ctx, moon_run *run, bool sliced)
     bool second = p->written[i] && (sliced || moon__variable_is_shared(v));
     if (second) s = second_copy(ctx, run, i);
     if (s != MOON_OK) return s;
-    reads[i] = base_of(v->tensor);
-    writes[i] = second ? base_of(run->next[i]) : reads[i];
+    set_base(run, reads + i, base_of(v->tensor));
+    set_base(run, writes + i, second ? base_of(run->next[i]) : run->bases[reads + i]);
     if (!p->written[i]) {
       same &= run->versions[i] == v->version;
       run->versions[i] = v->version;
@@ -528,7 +537,7 @@ static moon_status complete(moon_context *ctx, moon_run *run) {
       v->tensor = run->next[i];
       run->next[i] = old;
     }
-    v->version++;
+    moon__variable_changed(v);
   }
   give_arena(run);
   run->active = run->in_background = false;
@@ -558,7 +567,8 @@ static moon_status start(moon_context *ctx, moon_run *run, moon_tensor *const *i
     unbind(run);
     return s;
   }
-  moon__run_bind(run);
+  if (run->moved) moon__run_bind(run);
+  run->moved = false;
   rewind_run(run);
   run->active = true;
   return MOON_OK;

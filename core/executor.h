@@ -40,6 +40,7 @@ struct moon_run {
   moon_rng rng;
   moon_fault fault;
   bool active, prologue_done, in_background;
+  bool moved; /* bases are not where operands point */
   bool may_fault; /* its kernels may report late: see moon_backend.check */
   int launch, phase;
   int64_t job;

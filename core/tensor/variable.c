@@ -89,7 +89,7 @@ moon_status moon_variables_write(moon_context *ctx, int n, moon_variable *const 
     moon_tensor *old = v[i]->tensor;
     v[i]->tensor = fresh[i];
     fresh[i] = old;
-    atomic_fetch_add(&v[i]->version, 1);
+    moon__variable_changed(v[i]);
   }
   for (int i = 0; fresh && i < n; i++) moon_tensor_release(fresh[i]);
   moon__free(ctx->runtime, fresh);
@@ -111,6 +111,6 @@ moon_status moon_variable_write(moon_context *ctx, moon_variable *v, const moon_
   } else {
     status = moon_tensor_copy(ctx, v->tensor, t);
   }
-  atomic_fetch_add(&v->version, 1);
+  moon__variable_changed(v);
   return status;
 }
