@@ -28,7 +28,8 @@ typedef struct gemm_plan {
   moon_gemm_form form;
   int width, height;
   int64_t m_block, n_block, k_block, k_segment, m_blocks, n_blocks, segments;
-  int64_t a_packs, b_packs;            /* pack jobs for each operand */
+  int64_t a_packs, b_packs;            /* panels to pack of each operand */
+  int64_t packs_per_job;
   int64_t a_matrices, b_matrices;      /* matrices that are packed: 1 or batch */
   size_t a_packed, b_packed, partial;  /* offsets in scratch */
   int64_t a_bytes_step, b_bytes_step;  /* floats from one packed matrix to the next */
@@ -36,7 +37,9 @@ typedef struct gemm_plan {
   moon_finish *finish;                 /* behind the plan; NULL: none */
 } gemm_plan;
 
-enum { BLOCK_FLOATS = 16384, SUM_BLOCK = 4096 }; /* sums on the stack, at most; results of a job that adds up partial products */
+/* Sums on the stack, at most; results of a job that adds up partial products; numbers packed by a job, at least: another thread would
+** fetch fewer, and have them fetched back, for longer than packing takes. */
+enum { BLOCK_FLOATS = 16384, SUM_BLOCK = 4096, PACK_FLOATS = 16384 };
 
 /* ---- Tiles over panels ---- */
 
@@ -92,9 +95,10 @@ static void pack_a_tile(const gemm_plan *p, const moon_call *call, int64_t job) 
 
 static void run_pack(const moon_call *call, int64_t first, int64_t last) {
   const gemm_plan *p = call->state;
-  for (int64_t job = first; job < last; job++) {
-    if (job < p->b_packs) pack_b_panel(p, call, job);
-    else pack_a_tile(p, call, job - p->b_packs);
+  int64_t end = moon__min_i64(last * p->packs_per_job, p->a_packs + p->b_packs);
+  for (int64_t i = first * p->packs_per_job; i < end; i++) {
+    if (i < p->b_packs) pack_b_panel(p, call, i);
+    else pack_a_tile(p, call, i - p->b_packs);
   }
 }
 
@@ -423,7 +427,9 @@ static moon_status plan_finish(const moon_fast *f, gemm_plan *p, moon_choice *c)
 
 static void add_phases(gemm_plan *p, moon_choice *c) {
   bool finish = p->finish && !p->finish->plain, cut = p->segments > 1;
-  if (p->a_packs + p->b_packs > 0) moon__fast_phase(c, run_pack, p->a_packs + p->b_packs);
+  int64_t packs = p->a_packs + p->b_packs, panel = p->b_packs ? panel_columns(p) : p->height;
+  p->packs_per_job = moon__max_i64(1, PACK_FLOATS / moon__max_i64(1, panel * p->k));
+  if (packs > 0) moon__fast_phase(c, run_pack, moon__ceildiv_i64(packs, p->packs_per_job));
   moon__fast_phase(c, finish && !cut ? run_finished : p->turned ? run_turned : run_multiply, p->batch * p->m_blocks * p->n_blocks * p->segments);
   if (cut && finish) moon__fast_phase(c, run_finished_sum, moon__ceildiv_i64(p->batch * p->m, p->sum_rows));
   else if (cut) moon__fast_phase(c, run_sum, moon__ceildiv_i64(p->batch * p->m * p->n, SUM_BLOCK));
