@@ -126,4 +126,16 @@ describe("examples in C", function()
     output, status = program("embed", resumed)
     assert.equal(0, status, output)
   end)
+
+  for name, arguments in pairs {
+    embed = function() return model, data, "17" end,
+    train = function() end,
+    resume = function() return model, data, resumed end,
+  } do
+    it(name .. ": a thousand steps leave memory as it was", function()
+      local output, status = program("repeat/" .. name, arguments())
+      assert.equal(0, status, output)
+      has(output, "memory before and after 1000 steps: %d+ and %d+ bytes")
+    end)
+  end
 end)

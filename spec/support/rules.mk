@@ -26,7 +26,7 @@ soak:
 
 # C programs that specs run: examples, and checks that need more than Lua can reach.
 SHIMS := $(if $(OPENCL),$(patsubst %.c,$(O)/%.so,$(wildcard spec/*/*_shim.c)))
-CSPEC := $(patsubst %.c,$(O)/%,$(filter-out %_shim.c,$(wildcard examples/*.c spec/*/*.c))) $(SHIMS)
+CSPEC := $(patsubst %.c,$(O)/%,$(filter-out %_shim.c %_wrap.c,$(wildcard examples/*.c spec/*/*.c))) $(SHIMS)
 cspec: $(CSPEC)
 $(O)/examples/%: examples/%.c $(O)/libmoonlet.a
 	@mkdir -p $(@D)
@@ -36,6 +36,11 @@ cspec: $(foreach i,$(filter-out baseline,$(ISAS)),$(O)/spec/support/vecmath_chec
 $(O)/spec/support/vecmath_check.%: spec/support/vecmath_check.c backends/cpu/vecmath.h backends/cpu/vmath.h
 	@mkdir -p $(@D)
 	$(CC) $(ALL_CFLAGS) $(ISA_$*) -Ibackends/cpu $(LDFLAGS) -o $@ $< $(LIBS)
+# The same examples, each with its first step run many times.
+cspec: $(patsubst examples/%.c,$(O)/examples/repeat/%,$(wildcard examples/*.c))
+$(O)/examples/repeat/%: examples/%.c spec/support/repeat_wrap.c $(O)/libmoonlet.a
+	@mkdir -p $(@D)
+	$(CC) -std=c11 $(OPT) $(WARN) -Icore $(CFLAGS) -Wl,--wrap=moon_program_run $(LDFLAGS) -o $@ $^ $(LIBS)
 # Programs that hold Lua: one file with all in it, and one with a window where SDL2 is there.
 LUA_ARCHIVE := $(wildcard $(shell pkg-config --variable=libdir $(LUA_PC) 2>/dev/null)/liblua$(LUA).a)
 STATIC       = $(FOR_LUA)/libmoonlet-lua.a $(O)/libmoonlet.a
