@@ -42,7 +42,7 @@ ALL_LDFLAGS = -Wl,-z,nodelete -Wl,--gc-sections $(LDFLAGS)
 ISA_baseline := $(if $(filter x86_64%,$(shell $(CC) -dumpmachine)),-Os,-O3) -fno-trapping-math
 # The loops that the compiler makes vectors of, which it does not when it saves space.
 LOOPS_baseline := -O2 -ftree-vectorize
-ISA_avx2     := -O3 -fno-trapping-math -mavx2 -mfma
+ISA_avx2     := -O3 -fno-trapping-math -mavx2 -mfma -mf16c
 ISA_avx512   := -O3 -fno-trapping-math -mavx512f -mavx512bw -mavx512dq -mavx512vl -mfma -mprefer-vector-width=512
 ISAS         := baseline $(if $(filter x86_64%,$(shell $(CC) -dumpmachine)),avx2 avx512)
 

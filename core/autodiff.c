@@ -55,6 +55,43 @@ static moon_status apply_rule(sweep *s, const moon_grad *g) {
   return moon__fail_node(s->ctx, g->node, MOON_EGRADIENT, "has no gradient; use stop_gradient, or a custom gradient");
 }
 
+static moon_value *widened(moon_context *ctx, moon_value *v) {
+  return v ? moon__cast(ctx, v, moon__dtype_wide(v->type.dtype)) : NULL;
+}
+
+/* The rule of a node that computes over halves: as the node itself, in f32 between casts, so that each adjoint is rounded once. What
+** only moves elements, and products, keep what they are given. */
+static moon_status apply_wide_rule(sweep *s, const moon_grad *g) {
+  moon_value *x[MOON_MAX_INPUTS], *y[MOON_MAX_OUTPUTS], *dy[MOON_MAX_OUTPUTS];
+  for (int i = 0; i < g->nx; i++) {
+    x[i] = NULL;
+    for (int k = 0; k < i && !x[i]; k++) /* one value stays one value */
+      if (g->x[k] == g->x[i]) x[i] = x[k];
+    if (!x[i] && !(x[i] = widened(s->ctx, g->x[i]))) return s->ctx->status;
+  }
+  for (int i = 0; i < g->ny; i++) {
+    y[i] = widened(s->ctx, g->y[i]);
+    dy[i] = widened(s->ctx, g->dy[i]);
+    if (!y[i] || (g->dy[i] && !dy[i])) return s->ctx->status;
+  }
+  moon_grad wide = *g;
+  wide.x = x, wide.y = y, wide.dy = dy;
+  moon_status status = apply_rule(s, &wide);
+  for (int i = 0; status == MOON_OK && i < g->nx; i++) {
+    if (!g->dx[i]) continue;
+    g->dx[i] = moon__cast(s->ctx, g->dx[i], g->x[i]->type.dtype);
+    if (!g->dx[i]) status = s->ctx->status;
+  }
+  return status;
+}
+
+static bool computes_over_halves(const moon_node *n) {
+  if (n->ngraphs || (n->op->flags & (MOON_OPF_MOVES | MOON_OPF_VIEW | MOON_OPF_PRODUCT))) return false;
+  for (int i = 0; i < n->ninputs; i++)
+    if (moon__dtype_is_half(n->inputs[i]->type.dtype)) return true;
+  return false;
+}
+
 /* Adjoints of a node's outputs become adjoints of its inputs. */
 static moon_status propagate(sweep *s, moon_node *n) {
   moon_value *dy[MOON_MAX_OUTPUTS], *y[MOON_MAX_OUTPUTS], *dx[MOON_MAX_INPUTS] = {NULL};
@@ -72,7 +109,7 @@ static moon_status propagate(sweep *s, moon_node *n) {
   if (!any || !wanted) return MOON_OK;
   moon_grad g = {.node = n, .nx = n->ninputs, .ny = n->noutputs, .x = n->inputs, .y = y, .dy = dy, .need = need, .dx = dx};
   moon_origin *before = moon__origin_swap(s->ctx, n->origin);
-  moon_status status = apply_rule(s, &g);
+  moon_status status = computes_over_halves(n) ? apply_wide_rule(s, &g) : apply_rule(s, &g);
   for (int i = 0; status == MOON_OK && i < n->ninputs; i++) {
     if (need[i]) status = accumulate(s, n->inputs[i], dx[i]);
   }

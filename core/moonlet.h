@@ -60,12 +60,15 @@ typedef enum moon_status {
       MOON_STATUS_COUNT
 } moon_status;
 
-/* ---- Element types, in promotion order. ROW(name, C type, bytes). ---- */
+/* ---- Element types, in promotion order (bf16 with f16 gives f32). ROW(name, C type, bytes). bf16 (an f32 without its lower half) and
+** f16 (IEEE half precision) are ways to store: an op over them computes in f32 and rounds each of its results once. ---- */
 #define MOON_DTYPE_MAP(ROW)                                                                                                    \
   ROW(bool, uint8_t, 1)                                                                                                        \
   ROW(u8, uint8_t, 1)                                                                                                          \
   ROW(i32, int32_t, 4)                                                                                                         \
   ROW(i64, int64_t, 8)                                                                                                         \
+  ROW(bf16, uint16_t, 2)                                                                                                       \
+  ROW(f16, uint16_t, 2)                                                                                                        \
   ROW(f32, float, 4)                                                                                                           \
   ROW(f64, double, 8)
 typedef enum moon_dtype {

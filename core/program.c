@@ -20,6 +20,7 @@ static moon_graph *replace(moon_graph *before, moon_graph *after) {
 static moon_graph *optimise(moon_context *ctx, const moon_graph *g, const moon_type *types, const moon_compile_options *options,
                             moon_pass_env *env) {
   moon_graph *bound = moon__graph_specialise(ctx, g, types, env->mode);
+  if (bound) bound = replace(bound, moon__widen_halves(env, bound));
   if (!bound) return NULL;
   moon_graph *better = moon__passes_run(env, bound, options);
   moon_graph_release(bound);

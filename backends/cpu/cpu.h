@@ -28,7 +28,7 @@ typedef struct moon_cpu_kernel {
 ** y[i] = value(p[0][i * step[0]], ..) for i in [0, n), dense y, steps in elements. In place: element i is written after it was
 ** read. */
 typedef void (*moon_cpu_loop_fn)(char *y, const char *const *p, const int64_t *step, int64_t n);
-extern const moon_cpu_loop_fn moon__cpu_loops[MOON_OP_COUNT][MOON_DTYPE_COUNT];
+extern const moon_cpu_loop_fn moon__cpu_loops[MOON_ELEMENTWISE_COUNT][MOON_DTYPE_COUNT];
 
 /* Fast kernels (fast.c, loop.c). Sets *found and fills choice when there is one for these operands. */
 moon_status moon__cpu_fast_select(moon_context *ctx, moon_device *device, const moon_node *node, const moon_array *in, int nin,

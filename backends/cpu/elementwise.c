@@ -156,7 +156,7 @@
 #define UNARY(name, CLASS, ...) ROW_OF(name, CLASS)
 #define BINARY(name, CLASS, ...) ROW_OF(name, CLASS)
 #define TERNARY(name, CLASS, ...) ROW_OF(name, CLASS)
-const moon_cpu_loop_fn moon__cpu_loops[MOON_OP_COUNT][MOON_DTYPE_COUNT] = {
+const moon_cpu_loop_fn moon__cpu_loops[MOON_ELEMENTWISE_COUNT][MOON_DTYPE_COUNT] = {
 #include "ops/elementwise.def"
 };
 #undef UNARY

@@ -3,12 +3,18 @@
 
 #include <string.h>
 
+#if defined(__x86_64__)
+#include <cpuid.h>
+#endif
+
 #include "base/os.h"
 
 #if defined(__x86_64__)
 static moon_isa best_isa(void) {
   __builtin_cpu_init();
-  bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+  unsigned a, b, c = 0, d;
+  bool f16c = __get_cpuid(1, &a, &b, &c, &d) && (c & bit_F16C); /* Clang has no word for it */
+  bool avx2 = f16c && __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
   if (!avx2) return MOON_ISA_LEVEL_baseline;
   bool avx512 = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
                 __builtin_cpu_supports("avx512vl");

@@ -3,7 +3,9 @@
 
 #include <string.h>
 
+#include "base/shape.h"
 #include "base/size.h"
+#include "tensor/tensor.h"
 
 typedef struct running {
   const moon_loop_plan *plan;
@@ -37,6 +39,7 @@ void moon__loop_copy(char *dst, int64_t dst_stride, const char *src, int64_t src
   else if (dst_stride == 1 && src_stride == 1 && n > 16) memcpy(dst, src, (size_t)(n * bytes));
   else if (bytes == 4) COPY_RUN(uint32_t);
   else if (bytes == 8) COPY_RUN(uint64_t);
+  else if (bytes == 2) COPY_RUN(uint16_t);
   else COPY_RUN(uint8_t);
 }
 
@@ -225,16 +228,10 @@ static void run_group(running *r, int64_t group, int64_t segment) {
 /* ---- Phases ---- */
 
 void moon__loop_number(char *y, const moon_loop_number *k, int64_t n) {
-  float f = (float)k->f;
-  int32_t i32 = (int32_t)(uint32_t)(uint64_t)k->i;
-  uint8_t u8 = k->dtype == MOON_DTYPE_bool ? k->i != 0 : (uint8_t)(uint64_t)k->i;
-  switch (k->dtype) {
-    case MOON_DTYPE_f32: moon__loop_copy(y, 1, (const char *)&f, 0, n, 4); break;
-    case MOON_DTYPE_i32: moon__loop_copy(y, 1, (const char *)&i32, 0, n, 4); break;
-    case MOON_DTYPE_f64: moon__loop_copy(y, 1, (const char *)&k->f, 0, n, 8); break;
-    case MOON_DTYPE_i64: moon__loop_copy(y, 1, (const char *)&k->i, 0, n, 8); break;
-    default: moon__loop_copy(y, 1, (const char *)&u8, 0, n, 1); break;
-  }
+  char number[8];
+  if (moon__dtype_is_float(k->dtype)) moon__convert(number, k->dtype, &k->f, MOON_DTYPE_f64);
+  else moon__convert(number, k->dtype, &k->i, MOON_DTYPE_i64);
+  moon__loop_copy(y, 1, number, 0, n, (int)moon_dtype_bytes(k->dtype));
 }
 
 static void prepare(running *r) {

@@ -81,6 +81,8 @@ static void copy_run(char *out, const char *x, int64_t step, int64_t n, int64_t 
     memcpy(out, x, (size_t)(n * bytes));
   } else if (bytes == 1) {
     for (int64_t i = 0; i < n; i++) out[i] = x[i * step];
+  } else if (bytes == 2) {
+    for (int64_t i = 0; i < n; i++) ((uint16_t *)(void *)out)[i] = ((const uint16_t *)(const void *)x)[i * step];
   } else if (bytes == 4) {
     for (int64_t i = 0; i < n; i++) ((uint32_t *)(void *)out)[i] = ((const uint32_t *)(const void *)x)[i * step];
   } else {
@@ -180,7 +182,7 @@ void moon__sums_add(moon_sum *sums, const char *row, moon_dtype dtype, int64_t s
     MOON_INTEGER_TYPES(INTEGER_ROW)
 #undef FLOAT_ROW
 #undef INTEGER_ROW
-    case MOON_DTYPE_COUNT: break;
+    default: break; /* halves are widened before */
   }
 }
 
@@ -202,7 +204,7 @@ void moon__sums_add_scaled(moon_sum *sums, const char *a, const char *row, moon_
     MOON_INTEGER_TYPES(INTEGER_ROW)
 #undef FLOAT_ROW
 #undef INTEGER_ROW
-    case MOON_DTYPE_COUNT: break;
+    default: break; /* halves are widened before */
   }
 }
 
@@ -227,7 +229,7 @@ void moon__sum_add_dot(moon_sum *sum, const char *a, int64_t a_stride, const cha
     MOON_INTEGER_TYPES(INTEGER_ROW)
 #undef FLOAT_ROW
 #undef INTEGER_ROW
-    case MOON_DTYPE_COUNT: break;
+    default: break; /* halves are widened before */
   }
 }
 

@@ -118,7 +118,7 @@ static inline double moon__load_f64(const char *p, moon_dtype dtype, int64_t i) 
 #define ROW(name, type) case MOON_DTYPE_##name: return (double)((const type *)(const void *)p)[i];
     MOON_ALL_TYPES(ROW)
 #undef ROW
-    case MOON_DTYPE_COUNT: break;
+    default: break; /* halves are widened before */
   }
   return 0;
 }

@@ -46,6 +46,7 @@ CAST(f64, double, i64, int64_t,
     if (y != p[0]) memmove(y, p[0], (size_t)n * (bytes));                                 \
   }
 COPY(1, 1)
+COPY(2, 2)
 COPY(4, 4)
 COPY(8, 8)
 
@@ -55,6 +56,8 @@ static const moon_tile_fn casts[MOON_DTYPE_COUNT][MOON_DTYPE_COUNT] = {
     [MOON_DTYPE_u8] = {[MOON_DTYPE_u8] = copy_1, TO(u8, bool), TO(u8, i32), TO(u8, i64), TO(u8, f64)},
     [MOON_DTYPE_i32] = {[MOON_DTYPE_i32] = copy_4, TO(i32, bool), TO(i32, u8), TO(i32, i64), TO(i32, f64)},
     [MOON_DTYPE_i64] = {[MOON_DTYPE_i64] = copy_8, TO(i64, bool), TO(i64, u8), TO(i64, i32), TO(i64, f64)},
+    [MOON_DTYPE_bf16] = {[MOON_DTYPE_bf16] = copy_2},
+    [MOON_DTYPE_f16] = {[MOON_DTYPE_f16] = copy_2},
     [MOON_DTYPE_f32] = {[MOON_DTYPE_f32] = copy_4},
     [MOON_DTYPE_f64] = {[MOON_DTYPE_f64] = copy_8, TO(f64, bool), TO(f64, u8), TO(f64, i32), TO(f64, i64)},
 };
@@ -64,8 +67,17 @@ moon_tile_fn moon__tile_op(moon_isa isa, moon_op_id op, moon_dtype dtype) {
   return fast ? fast : moon__cpu_loops[op][dtype];
 }
 
+/* f16 where the instruction set has no conversion of it. */
+static void cast_f16_f32(char *y, const char *const *p, const int64_t *step, int64_t n) {
+  moon__convert_many(y, MOON_DTYPE_f32, 1, p[0], MOON_DTYPE_f16, step[0], n);
+}
+static void cast_f32_f16(char *y, const char *const *p, const int64_t *step, int64_t n) {
+  moon__convert_many(y, MOON_DTYPE_f16, 1, p[0], MOON_DTYPE_f32, step[0], n);
+}
+
 moon_tile_fn moon__tile_cast(moon_isa isa, moon_dtype from, moon_dtype to) {
   const moon_tile_set *set = MOON_ISA_PICK(isa, moon__tile_set);
   if (casts[from][to]) return casts[from][to];
-  return from == MOON_DTYPE_f32 ? set->to[to] : set->from[from];
+  moon_tile_fn fast = from == MOON_DTYPE_f32 ? set->to[to] : set->from[from];
+  return fast ? fast : from == MOON_DTYPE_f16 ? cast_f16_f32 : cast_f32_f16;
 }

@@ -15,7 +15,7 @@ typedef void (*moon_fold_fn)(float *y, const float *x, int64_t rows, int64_t len
 
 /* What an instruction set brings for f32. Unset members are NULL: then the loops for every dtype serve. */
 typedef struct moon_tile_set {
-  moon_tile_fn op[MOON_OP_COUNT];
+  moon_tile_fn op[MOON_ELEMENTWISE_COUNT];
   moon_tile_fn from[MOON_DTYPE_COUNT], to[MOON_DTYPE_COUNT]; /* casts to f32 and from f32 */
   moon_fold_fn fold_sum, fold_max, fold_min;
   /* y [rows, n] = x[r * x_step] in row r. */

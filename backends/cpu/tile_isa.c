@@ -188,6 +188,32 @@ TO(i32, int32_t, a >= 2147483648.0f ? INT32_MAX : a < -2147483648.0f ? INT32_MIN
 TO(i64, int64_t, a >= 9223372036854775808.0f ? INT64_MAX : a < -9223372036854775808.0f ? INT64_MIN : a == a ? (int64_t)a : 0)
 TO(f64, double, a)
 
+/* Halves, a vector at a time. What the processor cannot convert, tile.c does. */
+#define HALF(S)                                                                                            \
+  static void block_from_##S(char *y, const char *const *p, const int64_t *step, int64_t n) {              \
+    (void)step;                                                                                            \
+    for (int64_t i = 0; i < n; i += VL) vstore((float *)(void *)y + i, vload_##S((const uint16_t *)(const void *)p[0] + i)); \
+  }                                                                                                        \
+  static void tile_from_##S(char *y, const char *const *p, const int64_t *step, int64_t n) {               \
+    (void)step;                                                                                            \
+    run_blocks(block_from_##S, y, p, n, 1, (operand_bytes){BLOCK, 2, 2, sizeof(float)});                   \
+  }                                                                                                        \
+  static void block_to_##S(char *y, const char *const *p, const int64_t *step, int64_t n) {                \
+    (void)step;                                                                                            \
+    for (int64_t i = 0; i < n; i += VL) vstore_##S((uint16_t *)(void *)y + i, vload(F32(0) + i));          \
+  }                                                                                                        \
+  static void tile_to_##S(char *y, const char *const *p, const int64_t *step, int64_t n) {                 \
+    (void)step;                                                                                            \
+    run_blocks(block_to_##S, y, p, n, 1, (operand_bytes){BLOCK, sizeof(float), sizeof(float), 2});         \
+  }
+HALF(bf16)
+#if defined(MOON_HAS_F16)
+HALF(f16)
+#define SET_HALVES(ROW) ROW(bf16) ROW(f16)
+#else
+#define SET_HALVES(ROW) ROW(bf16)
+#endif
+
 /* ---- Folds: four vectors side by side, then halves of the vectors, then of the lanes. ---- */
 #define FOLD(name, identity, vector_op, lanes)                                                  \
   static void fold_##name(float *y, const float *x, int64_t rows, int64_t length) {             \
@@ -230,7 +256,7 @@ static void spread(float *y, const float *x, int64_t x_step, int64_t rows, int64
 #define UNARY(name, CLASS, ...) IF_##CLASS(AT(name))
 #define BINARY(name, CLASS, ...) IF_##CLASS(AT(name))
 #define TERNARY(name, CLASS, ...) IF_##CLASS(AT(name))
-#define SET_CASTS(ROW) ROW(bool) ROW(u8) ROW(i32) ROW(i64) ROW(f64)
+#define SET_CASTS(ROW) ROW(bool) ROW(u8) ROW(i32) ROW(i64) ROW(f64) SET_HALVES(ROW)
 #if defined(__GNUC__) && !defined(__clang__)
 #pragma GCC diagnostic ignored "-Woverride-init"
 #else

@@ -89,6 +89,30 @@ MOON_INLINE vf vload_filled(const float *p, int64_t n, float fill) {
 #endif
 }
 
+/* VL numbers stored as bf16, and as f16 where the processor converts them. Rounded as base/half.h does. */
+typedef uint16_t vh __attribute__((vector_size(2 * VL)));
+typedef uint16_t vhu __attribute__((vector_size(2 * VL), aligned(2), may_alias));
+typedef uint32_t vu __attribute__((vector_size(4 * VL)));
+MOON_INLINE vf vload_bf16(const uint16_t *p) { return (vf)(__builtin_convertvector((vh) * (const vhu *)p, vu) << 16); }
+MOON_INLINE void vstore_bf16(uint16_t *p, vf v) {
+  vu u = (vu)v, rounded = (u + 0x7fff + (u >> 16 & 1)) >> 16, nan = u >> 16 | 0x40;
+  vi is_nan = v != v;
+  *(vhu *)p = (vhu)__builtin_convertvector(((vu)is_nan & nan) | (~(vu)is_nan & rounded), vh);
+}
+#if defined(__AVX512F__)
+#define MOON_HAS_F16
+MOON_INLINE vf vload_f16(const uint16_t *p) { return (vf)_mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)(const void *)p)); }
+MOON_INLINE void vstore_f16(uint16_t *p, vf v) {
+  _mm256_storeu_si256((__m256i *)(void *)p, _mm512_cvtps_ph((__m512)v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
+}
+#elif defined(__F16C__)
+#define MOON_HAS_F16
+MOON_INLINE vf vload_f16(const uint16_t *p) { return (vf)_mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)(const void *)p)); }
+MOON_INLINE void vstore_f16(uint16_t *p, vf v) {
+  _mm_storeu_si128((__m128i *)(void *)p, _mm256_cvtps_ph((__m256)v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
+}
+#endif
+
 /* Combines the lanes by halves, a fixed tree: v op= v turned by VL / 2, VL / 4, .. lanes. */
 #if VL == 16
 #define MOON_TURN_8(v) __builtin_shufflevector(v, v, 8, 9, 10, 11, 12, 13, 14, 15, 0, 1, 2, 3, 4, 5, 6, 7)

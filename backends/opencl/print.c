@@ -23,6 +23,8 @@ static const type_names types[MOON_DTYPE_COUNT] = {
     [MOON_DTYPE_u8] = {"uchar", "uchar16", "(uchar)", "", "", "", "char16"},
     [MOON_DTYPE_i32] = {"int", "int16", "as_int", "as_uint", "as_int16", "as_uint16", "int16"},
     [MOON_DTYPE_i64] = {"long", "long16", "as_long", "as_ulong", "as_long16", "as_ulong16", "long16"},
+    [MOON_DTYPE_bf16] = {"ushort", "ushort16", "", "", "", "", ""}, /* halves: their bits; only casts look into them */
+    [MOON_DTYPE_f16] = {"ushort", "ushort16", "", "", "", "", ""},
     [MOON_DTYPE_f32] = {"float", "float16", "", "", "", "", "int16"},
     [MOON_DTYPE_f64] = {"double", "double16", "", "", "", "", "long16"},
 };
@@ -70,7 +72,7 @@ static const word *find_word(const char *s, size_t n) {
 static word_kind kind_of(const word *w, moon_dtype dtype) { return moon__dtype_is_float(dtype) ? w->floats : w->integers; }
 
 bool moon__cl_is_vector_op(const moon_loop_ins *ins) {
-  if (ins->op == MOON_OP_cast) return true;
+  if (ins->op == MOON_OP_cast) return ins->dtype != MOON_DTYPE_f16 && ins->out_dtype != MOON_DTYPE_f16;
   const char *s = moon__ops[ins->op]->value;
   while (*s) {
     size_t n = 0;
@@ -184,8 +186,23 @@ static void print_expression(printer *p) {
   }
 }
 
+/* Between a half and f32, as base/half.h does. */
+static void print_half(moon_cl_text *t, moon_dtype from, moon_dtype to, int r, int lanes) {
+  const char *n = lanes > 1 ? "16" : "";
+  if (from == to) moon__cl_put(t, "r%d", r);
+  else if (from == MOON_DTYPE_bf16) moon__cl_put(t, "as_float%s(convert_uint%s(r%d) << 16)", n, n, r);
+  else if (to == MOON_DTYPE_bf16)
+    moon__cl_put(t, "convert_ushort%s(select((as_uint%s(r%d) + 0x7fffu + ((as_uint%s(r%d) >> 16) & 1u)) >> 16, "
+                 "(as_uint%s(r%d) >> 16) | 0x40u, r%d != r%d))", n, n, r, n, r, n, r, r, r);
+  else moon__cl_put(t, to == MOON_DTYPE_f16 ? "moon_to_f16(r%d)" : "moon_from_f16(r%d)", r);
+}
+
 static void print_cast(moon_cl_text *t, const moon_loop_ins *ins, int lanes) {
   moon_dtype from = (moon_dtype)ins->dtype, to = (moon_dtype)ins->out_dtype;
+  if (moon__dtype_is_half(from) || moon__dtype_is_half(to)) {
+    print_half(t, from, to, ins->src[0], lanes);
+    return;
+  }
   const char *type = moon__cl_type(to, lanes);
   bool saturate = moon__dtype_is_float(from) && !moon__dtype_is_float(to);
   if (to == MOON_DTYPE_bool && lanes == 1) moon__cl_put(t, "(uchar)(r%d != 0)", ins->src[0]);
@@ -287,12 +304,21 @@ static const char integer_functions[] =
     "  return (T)y;\n"
     "}\n";
 
+static const char half_functions[] =
+    "inline float moon_from_f16(ushort h) { return vload_half(0, (const half *)&h); }\n"
+    "inline ushort moon_to_f16(float x) { ushort h; vstore_half_rte(x, 0, (half *)&h); return h; }\n";
+
 void moon__cl_print_functions(moon_cl_text *t, const moon_loop *loop) {
   bool done[MOON_DTYPE_COUNT] = {false};
   for (int i = 0; i < loop->nins; i++) {
     moon_dtype dtype = (moon_dtype)loop->ins[i].dtype;
     if (moon__cl_is_vector_op(&loop->ins[i]) || done[dtype]) continue;
     done[dtype] = true;
+    if (loop->ins[i].op == MOON_OP_cast) {
+      moon__cl_put(t, "#ifndef MOON_HAVE_half\n#define MOON_HAVE_half\n%s#endif\n", half_functions);
+      done[dtype] = false; /* others of this dtype have functions of their own */
+      continue;
+    }
     /* A batch holds many units: the guard keeps the first copy. */
     moon__cl_put(t, "#ifndef MOON_HAVE_%s\n#define MOON_HAVE_%s\n#define T %s\n%s#undef T\n#endif\n", types[dtype].one,
                  types[dtype].one, types[dtype].one, moon__dtype_is_float(dtype) ? float_functions : integer_functions);

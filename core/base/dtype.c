@@ -1,7 +1,7 @@
 /* dtype.c: names, sizes and promotion of element types, all from the one map in moonlet.h. */
 #include <string.h>
 
-#include "moonlet.h"
+#include "base/shape.h"
 
 static const struct {
   const char *name;
@@ -24,4 +24,8 @@ moon_dtype moon_dtype_find(const char *name) {
   return MOON_DTYPE_COUNT;
 }
 
-moon_dtype moon_dtype_promote(moon_dtype a, moon_dtype b) { return a > b ? a : b; }
+/* Neither half holds all that the other does. */
+moon_dtype moon_dtype_promote(moon_dtype a, moon_dtype b) {
+  if (a != b && moon__dtype_is_half(a) && moon__dtype_is_half(b)) return MOON_DTYPE_f32;
+  return a > b ? a : b;
+}

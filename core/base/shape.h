@@ -51,5 +51,9 @@ static inline bool moon__axis_resolve(int64_t axis, int ndim, int *out) {
   *out = (int)(axis < 0 ? axis + ndim : axis);
   return true;
 }
-static inline bool moon__dtype_is_float(moon_dtype d) { return d >= MOON_DTYPE_f32; }
+static inline bool moon__dtype_is_float(moon_dtype d) { return d >= MOON_DTYPE_bf16; }
+/* Stored in 16 bits, computed in f32. */
+static inline bool moon__dtype_is_half(moon_dtype d) { return d == MOON_DTYPE_bf16 || d == MOON_DTYPE_f16; }
+/* What is computed in for numbers stored in d. */
+static inline moon_dtype moon__dtype_wide(moon_dtype d) { return moon__dtype_is_half(d) ? MOON_DTYPE_f32 : d; }
 #endif

@@ -229,8 +229,11 @@ static size_t write_header(const moon_tensor *t, char *out) {
 
 moon_status moon_npy_save(moon_context *ctx, const char *path, const moon_tensor *t) {
   char header[MAX_HEADER + 80], *bytes;
-  size_t n = write_header(t, header), total;
+  size_t n, total;
   moon_status status;
+  if (!moon__wire[moon__wire_of(moon_tensor_dtype(t))].letter)
+    return moon__fail(ctx, MOON_EDTYPE, "npy: the format has no %s; cast the tensor to f32 or f16", moon_dtype_name(moon_tensor_dtype(t)));
+  n = write_header(t, header);
   if (!moon__add_size(n, moon_tensor_bytes(t), &total)) return moon__fail_memory(ctx);
   bytes = moon__alloc(ctx->runtime, total);
   if (!bytes) return moon__fail_memory(ctx);

@@ -32,6 +32,7 @@ moon_wire moon__wire_find_npy(char letter, int64_t bytes) {
 moon_wire moon__wire_of(moon_dtype dtype) {
   static const moon_wire wire[MOON_DTYPE_COUNT] = {[MOON_DTYPE_bool] = MOON_WIRE_bool, [MOON_DTYPE_u8] = MOON_WIRE_u8,
                                                    [MOON_DTYPE_i32] = MOON_WIRE_i32,   [MOON_DTYPE_i64] = MOON_WIRE_i64,
+                                                   [MOON_DTYPE_bf16] = MOON_WIRE_bf16, [MOON_DTYPE_f16] = MOON_WIRE_f16,
                                                    [MOON_DTYPE_f32] = MOON_WIRE_f32,   [MOON_DTYPE_f64] = MOON_WIRE_f64};
   return wire[dtype];
 }
@@ -42,41 +43,21 @@ static uint64_t load_bits(const unsigned char *p, size_t bytes, bool big) {
   return bits;
 }
 
-static float bits_to_f32(uint32_t bits) {
-  float x;
-  memcpy(&x, &bits, sizeof x);
-  return x;
-}
-
-/* IEEE half precision: 1 sign, 5 exponent, 10 mantissa bits. */
-static float half_to_f32(uint32_t half) {
-  uint32_t sign = (half & 0x8000u) << 16, exponent = half >> 10 & 31, mantissa = half & 1023;
-  if (exponent == 31) return bits_to_f32(sign | 0x7f800000u | mantissa << 13);
-  if (exponent > 0) return bits_to_f32(sign | (exponent + 112) << 23 | mantissa << 13);
-  float x = (float)mantissa * (1.0f / 16777216.0f);
-  return sign ? -x : x;
-}
-
 /* One number; false when it does not fit. */
 static bool store_number(moon_wire wire, uint64_t bits, char *dst) {
   int64_t whole = 0;
-  float f = 0;
   switch (wire) {
     case MOON_WIRE_bool: *dst = bits != 0; return true;
     case MOON_WIRE_i8: whole = (int8_t)bits; break;
     case MOON_WIRE_i16: whole = (int16_t)bits; break;
     case MOON_WIRE_i32: whole = (int32_t)bits; break;
     case MOON_WIRE_f64: memcpy(dst, &bits, sizeof bits); return true;
-    case MOON_WIRE_f16: f = half_to_f32((uint32_t)bits); break;
-    case MOON_WIRE_bf16: f = bits_to_f32((uint32_t)bits << 16); break;
-    case MOON_WIRE_f32: f = bits_to_f32((uint32_t)bits); break;
+    case MOON_WIRE_f16:
+    case MOON_WIRE_bf16: memcpy(dst, &(uint16_t){(uint16_t)bits}, 2); return true;
+    case MOON_WIRE_f32: memcpy(dst, &(uint32_t){(uint32_t)bits}, 4); return true;
     default: whole = (int64_t)bits; break;
   }
-  if (moon__wire[wire].dtype == MOON_DTYPE_f32) {
-    memcpy(dst, &f, sizeof f);
-  } else {
-    moon__convert(dst, moon__wire[wire].dtype, &whole, MOON_DTYPE_i64);
-  }
+  moon__convert(dst, moon__wire[wire].dtype, &whole, MOON_DTYPE_i64);
   return wire != MOON_WIRE_u64 || whole >= 0;
 }
 

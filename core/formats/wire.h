@@ -1,6 +1,6 @@
 /*
 ** wire.h: the number formats of files, ours and others', and their way into our dtypes: the smallest that holds all values of the
-** format; half precision becomes f32. Shared by safetensors and npy.
+** format. npy has no bf16. Shared by safetensors and npy.
 */
 #ifndef MOON_WIRE_H
 #define MOON_WIRE_H
@@ -17,8 +17,8 @@
   ROW(i32, "I32", 'i', 4, i32)       \
   ROW(u64, "U64", 'u', 8, i64)       \
   ROW(i64, "I64", 'i', 8, i64)       \
-  ROW(f16, "F16", 'f', 2, f32)       \
-  ROW(bf16, "BF16", 0, 2, f32)       \
+  ROW(f16, "F16", 'f', 2, f16)       \
+  ROW(bf16, "BF16", 0, 2, bf16)       \
   ROW(f32, "F32", 'f', 4, f32)       \
   ROW(f64, "F64", 'f', 8, f64)
 typedef enum moon_wire {

@@ -81,7 +81,7 @@ moon_origin *moon__origin_swap(moon_context *ctx, moon_origin *origin) {
 
 static moon_dtype raise_to_class(moon_dtype d, moon_dtype_class c) {
   switch (c) {
-    case MOON_CLASS_FLOAT: return d < MOON_DTYPE_f32 ? MOON_DTYPE_f32 : d;
+    case MOON_CLASS_FLOAT: return moon__dtype_is_float(d) ? d : MOON_DTYPE_f32;
     case MOON_CLASS_NUMBER: return d == MOON_DTYPE_bool ? MOON_DTYPE_i32 : d;
     case MOON_CLASS_BOOL: return MOON_DTYPE_bool;
     case MOON_CLASS_ANY: break;

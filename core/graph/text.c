@@ -9,6 +9,7 @@
 
 #include "base/alloc.h"
 #include "base/number.h"
+#include "base/shape.h"
 #include "base/size.h"
 #include "ops/op.h"
 #include "tensor/tensor.h"
@@ -44,12 +45,12 @@ static void put_element(moon_text *t, moon_dtype dtype, const char *element) {
   int64_t whole;
   double number;
   float single;
-  if (dtype == MOON_DTYPE_f32) {
-    memcpy(&single, element, sizeof single);
-    moon__text_put(t, moon__number_write_f32(single, buf));
-  } else if (dtype == MOON_DTYPE_f64) {
+  if (dtype == MOON_DTYPE_f64) {
     memcpy(&number, element, sizeof number);
     moon__text_put(t, moon__number_write(number, buf));
+  } else if (moon__dtype_is_float(dtype)) {
+    moon__convert(&single, MOON_DTYPE_f32, element, dtype);
+    moon__text_put(t, moon__number_write_f32(single, buf));
   } else {
     moon__convert(&whole, MOON_DTYPE_i64, element, dtype);
     moon__text_format(t, "%lld", (long long)whole);

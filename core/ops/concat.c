@@ -52,7 +52,7 @@ static moon_status grad_concat(moon_context *ctx, const moon_grad *g) {
 
 static const moon_attr concat_rows[] = {MOON_ATTR(moon_axis_attrs, axis, AXIS, .number = 0)};
 MOON_OP(concat) = {MOON_OP_HEAD(concat), .kind = MOON_STRUCTURED, .inputs = MOON_INPUTS_PROMOTE,
-                   .flags = MOON_OPF_VARIADIC | MOON_OPF_METHOD_OFF, .min_inputs = 1, .max_inputs = -1, .noutputs = 1,
+                   .flags = MOON_OPF_MOVES | MOON_OPF_VARIADIC | MOON_OPF_METHOD_OFF, .min_inputs = 1, .max_inputs = -1, .noutputs = 1,
                    .input_names = "x...", MOON_OP_ATTRS(moon_axis_attrs, concat_rows), .infer = infer_concat, .grad = grad_concat,
                    .doc = "Joins tensors along an axis: [.., n, ..], [.., m, ..] ... -> [.., n + m + .., ..]."};
 
@@ -166,7 +166,7 @@ static moon_status grad_split(moon_context *ctx, const moon_grad *g) {
 static const moon_attr split_rows[] = {MOON_ATTR(moon_split_attrs, sizes, INTS, .number = 0),
                                        MOON_ATTR(moon_split_attrs, axis, AXIS, .number = 0),
                                        MOON_ATTR(moon_split_attrs, parts, I64, .hidden = true)};
-MOON_OP(split) = {MOON_OP_HEAD(split), .kind = MOON_COMPOSITE, .min_inputs = 1, .max_inputs = 1, .input_names = "x",
+MOON_OP(split) = {MOON_OP_HEAD(split), .kind = MOON_COMPOSITE, .flags = MOON_OPF_MOVES, .min_inputs = 1, .max_inputs = 1, .input_names = "x",
                   MOON_OP_ATTRS(moon_split_attrs, split_rows), .infer = infer_split, .grad = grad_split, .build = build_split,
                   .doc = "So many equal parts of x along an axis, or, from a list, parts of those sizes: x [.., n, ..] -> "
                          "[.., n1, ..], [.., n2, ..] ..."};

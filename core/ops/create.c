@@ -27,7 +27,7 @@ static moon_status infer_full(moon_context *ctx, moon_infer *f) {
 static const moon_attr full_rows[] = {MOON_ATTR(moon_full_attrs, shape, SHAPE, .required = true),
                                       MOON_ATTR(moon_full_attrs, value, F64, .required = true),
                                       MOON_ATTR(moon_full_attrs, dtype, DTYPE, .number = MOON_DTYPE_f32)};
-MOON_OP(full) = {MOON_OP_HEAD(full), .kind = MOON_STRUCTURED, .flags = MOON_OPF_METHOD_OFF, .noutputs = 1, .input_names = "",
+MOON_OP(full) = {MOON_OP_HEAD(full), .kind = MOON_STRUCTURED, .flags = MOON_OPF_MOVES | MOON_OPF_METHOD_OFF, .noutputs = 1, .input_names = "",
                  MOON_OP_ATTRS(moon_full_attrs, full_rows), .infer = infer_full,
                  .doc = "A tensor whose elements are all value: () -> shape."};
 
@@ -111,7 +111,7 @@ static moon_status infer_linspace(moon_context *ctx, moon_infer *f) {
   if (a->n > MAX_COUNT)
     return moon__fail(ctx, MOON_ESIZE, "%s: n must be at most %lld, got %lld", f->op->name, (long long)MAX_COUNT, (long long)a->n);
   if (!moon__dtype_is_float((moon_dtype)a->dtype))
-    return moon__fail(ctx, MOON_EDTYPE, "%s: dtype must be f32 or f64, got %s", f->op->name,
+    return moon__fail(ctx, MOON_EDTYPE, "%s: dtype must be bf16, f16, f32 or f64, got %s", f->op->name,
                       moon_dtype_name((moon_dtype)a->dtype));
   a->step = a->n > 1 ? (a->stop - a->start) / (double)(a->n - 1) : 0;
   f->out[0] = (moon_type){.dtype = (moon_dtype)a->dtype, .shape = {.ndim = 1, .dim = {a->n}}};

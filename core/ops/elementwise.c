@@ -10,7 +10,7 @@
 
 /* ---- Types ---- */
 
-static const char *const class_words[] = {"f32 or f64", "a number", "any dtype", "bool"};
+static const char *const class_words[] = {"bf16, f16, f32 or f64", "a number", "any dtype", "bool"};
 
 static bool dtype_fits(moon_dtype d, uint8_t class_) {
   switch ((moon_dtype_class)class_) {
@@ -170,7 +170,7 @@ static moon_value *mirrored(rule_in *r, rule_fn first) {
 #undef BINARY
 #undef TERNARY
 
-static const rule_fn rules[MOON_OP_COUNT][3] = {
+static const rule_fn rules[MOON_ELEMENTWISE_COUNT][3] = {
 #define UNARY(name, class_, result, value, a_, doc) [MOON_OP_##name] = {name##_da},
 #define BINARY(name, class_, result, value, a_, b_, doc) [MOON_OP_##name] = {name##_da, name##_db},
 #define TERNARY(name, class_, result, value, a_, b_, c_, doc) [MOON_OP_##name] = {name##_da, name##_db, name##_dc},

@@ -127,6 +127,7 @@ static const moon_attr one_hot_rows[] = {
 MOON_OP(gather) = {
     MOON_OP_HEAD(gather),
     .kind = MOON_STRUCTURED,
+    .flags = MOON_OPF_MOVES,
     .min_inputs = 2,
     .max_inputs = 2,
     .noutputs = 1,
@@ -153,6 +154,7 @@ MOON_OP(scatter_add) = {
 MOON_OP(take_along_axis) = {
     MOON_OP_HEAD(take_along_axis),
     .kind = MOON_STRUCTURED,
+    .flags = MOON_OPF_MOVES,
     .min_inputs = 2,
     .max_inputs = 2,
     .noutputs = 1,

@@ -30,17 +30,17 @@ static bool view_same(const moon_node *node, const moon_view *x, moon_view *y) {
 
 /* ---- Where graphs begin; the builder gives these their types ---- */
 
-MOON_OP(input) = {MOON_OP_HEAD(input), .kind = MOON_STRUCTURED, .flags = MOON_OPF_INTERNAL, .noutputs = 1,
+MOON_OP(input) = {MOON_OP_HEAD(input), .kind = MOON_STRUCTURED, .flags = MOON_OPF_MOVES | MOON_OPF_INTERNAL, .noutputs = 1,
                   .doc = "What a graph is called with: () -> the type it was made with."};
-MOON_OP(constant) = {MOON_OP_HEAD(constant), .kind = MOON_STRUCTURED, .flags = MOON_OPF_INTERNAL, .noutputs = 1,
+MOON_OP(constant) = {MOON_OP_HEAD(constant), .kind = MOON_STRUCTURED, .flags = MOON_OPF_MOVES | MOON_OPF_INTERNAL, .noutputs = 1,
                      .doc = "Numbers known when the graph is built: () -> the type of its tensor."};
-MOON_OP(variable) = {MOON_OP_HEAD(variable), .kind = MOON_STRUCTURED, .flags = MOON_OPF_INTERNAL, .noutputs = 1,
+MOON_OP(variable) = {MOON_OP_HEAD(variable), .kind = MOON_STRUCTURED, .flags = MOON_OPF_MOVES | MOON_OPF_INTERNAL, .noutputs = 1,
                      .doc = "Reads a variable, as the assigns built before left it: () -> the variable's type."};
 
 /* ---- Effects and order ---- */
 
-MOON_OP(assign) = {MOON_OP_HEAD(assign), .kind = MOON_STRUCTURED, .flags = MOON_OPF_INTERNAL | MOON_OPF_EFFECT, .min_inputs = 1,
-                   .max_inputs = 1, .noutputs = 1, .input_names = "x", .infer = moon__infer_same, .grad = grad_pass,
+MOON_OP(assign) = {MOON_OP_HEAD(assign), .kind = MOON_STRUCTURED, .flags = MOON_OPF_MOVES | MOON_OPF_INTERNAL | MOON_OPF_EFFECT,
+                   .min_inputs = 1, .max_inputs = 1, .noutputs = 1, .input_names = "x", .infer = moon__infer_same, .grad = grad_pass,
                    .doc = "Writes x into a variable when the run ends: x [..] -> x."};
 MOON_OP(depend) = {MOON_OP_HEAD(depend), .kind = MOON_STRUCTURED, .flags = MOON_OPF_INTERNAL | MOON_OPF_VIEW, .min_inputs = 1,
                    .max_inputs = -1, .noutputs = 1, .input_names = "x, effects...", .infer = moon__infer_same, .grad = grad_pass,
@@ -51,8 +51,8 @@ MOON_OP(depend) = {MOON_OP_HEAD(depend), .kind = MOON_STRUCTURED, .flags = MOON_
 MOON_OP(stop_gradient) = {MOON_OP_HEAD(stop_gradient), .kind = MOON_STRUCTURED, .flags = MOON_OPF_VIEW, .min_inputs = 1,
                           .max_inputs = 1, .noutputs = 1, .input_names = "x", .infer = moon__infer_same, .grad = grad_none,
                           .view = view_same, .doc = "x, taken as a constant by gradients: x [..] -> [..]."};
-MOON_OP(copy) = {MOON_OP_HEAD(copy), .kind = MOON_STRUCTURED, .flags = MOON_OPF_INTERNAL, .min_inputs = 1, .max_inputs = 1,
-                 .noutputs = 1, .input_names = "x", .infer = moon__infer_same, .grad = grad_pass,
+MOON_OP(copy) = {MOON_OP_HEAD(copy), .kind = MOON_STRUCTURED, .flags = MOON_OPF_MOVES | MOON_OPF_INTERNAL,
+                 .min_inputs = 1, .max_inputs = 1, .noutputs = 1, .input_names = "x", .infer = moon__infer_same, .grad = grad_pass,
                  .doc = "x in memory of its own, row after row: x [..] -> [..]."};
 
 /* ---- cast ---- */
@@ -72,7 +72,7 @@ static moon_status grad_cast(moon_context *ctx, const moon_grad *g) {
 }
 
 static const moon_attr cast_rows[] = {MOON_ATTR(moon_cast_attrs, dtype, DTYPE, .number = -1, .required = true)};
-MOON_OP(cast) = {MOON_OP_HEAD(cast), .kind = MOON_STRUCTURED, .min_inputs = 1, .max_inputs = 1, .noutputs = 1,
+MOON_OP(cast) = {MOON_OP_HEAD(cast), .kind = MOON_STRUCTURED, .flags = MOON_OPF_MOVES, .min_inputs = 1, .max_inputs = 1, .noutputs = 1,
                  .input_names = "x", MOON_OP_ATTRS(moon_cast_attrs, cast_rows), .infer = infer_cast, .grad = grad_cast,
                  .doc = "x as another dtype: x [..] -> [..]; floats saturate to integers and NaN becomes 0, integers wrap, bool is "
                         "x != 0."};
@@ -107,7 +107,7 @@ static moon_status grad_mode(moon_context *ctx, const moon_grad *g) {
   return MOON_OK;
 }
 
-MOON_OP(mode) = {MOON_OP_HEAD(mode), .kind = MOON_STRUCTURED, .inputs = MOON_INPUTS_PROMOTE, .flags = MOON_OPF_METHOD_OFF,
+MOON_OP(mode) = {MOON_OP_HEAD(mode), .kind = MOON_STRUCTURED, .inputs = MOON_INPUTS_PROMOTE, .flags = MOON_OPF_MOVES | MOON_OPF_METHOD_OFF,
                  .min_inputs = 2, .max_inputs = 2, .noutputs = 1, .input_names = "train, infer", .infer = infer_mode,
                  .grad = grad_mode, .doc = "The side that the program is compiled for: train [..], infer [..] -> [..]."};
 
@@ -170,7 +170,7 @@ static moon_status grad_call(moon_context *ctx, const moon_grad *g) {
   return g->node->ngraphs > 1 ? grad_call_given(ctx, g) : grad_call_body(ctx, g);
 }
 
-MOON_OP(call) = {MOON_OP_HEAD(call), .kind = MOON_STRUCTURED, .flags = MOON_OPF_INTERNAL, .max_inputs = -1,
+MOON_OP(call) = {MOON_OP_HEAD(call), .kind = MOON_STRUCTURED, .flags = MOON_OPF_MOVES | MOON_OPF_INTERNAL, .max_inputs = -1,
                  .input_names = "x...", .infer = infer_body, .grad = grad_call,
                  .doc = "A graph applied to values, with a gradient of its own: x... -> outputs of the graph."};
 MOON_OP(loop) = {MOON_OP_HEAD(loop), .kind = MOON_STRUCTURED, .flags = MOON_OPF_INTERNAL, .max_inputs = -1,

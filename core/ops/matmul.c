@@ -29,7 +29,7 @@ static moon_status infer(moon_context *ctx, moon_infer *f) {
   moon_status s = check_inner(ctx, a, b);
   if (s != MOON_OK) return s;
   if (f->in[0].dtype != f->in[1].dtype || f->in[0].dtype < MOON_DTYPE_i32)
-    return moon__fail(ctx, MOON_EDTYPE, "matmul: operands must both be i32, i64, f32 or f64: a %s, b %s",
+    return moon__fail(ctx, MOON_EDTYPE, "matmul: operands must both be i32, i64 or of one float dtype: a %s, b %s",
                       moon_dtype_name(f->in[0].dtype), moon_dtype_name(f->in[1].dtype));
   bool fits = r >= 2 && b->ndim == r;
   for (int i = 0; fits && i < r - 2; i++) fits = moon__dim_may_equal(a->dim[i], b->dim[i]);

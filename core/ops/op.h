@@ -15,6 +15,17 @@ typedef enum moon_op_id {
 #undef MOON_OP_ROW
   MOON_OP_COUNT
 } moon_op_id;
+/* Rows of elementwise.def come first, so tables about them alone are this long. */
+enum {
+  MOON_ELEMENTWISE_COUNT = 0
+#define UNARY(...) +1
+#define BINARY(...) +1
+#define TERNARY(...) +1
+#include "ops/elementwise.def"
+#undef UNARY
+#undef BINARY
+#undef TERNARY
+};
 
 typedef enum moon_op_kind { MOON_ELEMENTWISE, MOON_STRUCTURED, MOON_COMPOSITE, MOON_INLINE } moon_op_kind;
 
@@ -34,6 +45,7 @@ enum {
   MOON_OPF_VARIADIC = 32,    /* from Lua: the first argument is a table of tensors */
   MOON_OPF_INTERNAL = 64,    /* no Lua function of its own */
   MOON_OPF_METHOD_OFF = 128, /* a Lua function, but no tensor method */
+  MOON_OPF_MOVES = 1024,     /* no arithmetic: elements are handed on or written as they are, whatever their dtype (views imply it) */
   MOON_OPF_PRODUCT = 512,    /* its result may be finished by a loop where it is computed (backend.h: select_product) */
   MOON_OPF_NOT_DIFFERENTIABLE = 256, /* gradient is zero everywhere (floor, comparisons, argmax) */
 };

@@ -103,7 +103,7 @@ static const moon_attr pad_rows[] = {MOON_ATTR(moon_pad_attrs, lo, INTS, .requir
                                      MOON_ATTR(moon_pad_attrs, hi, INTS, .number = 0),
                                      MOON_ATTR(moon_pad_attrs, mode, ENUM, .words = "constant|reflect|edge"),
                                      MOON_ATTR(moon_pad_attrs, value, F64, .number = 0)};
-MOON_OP(pad) = {MOON_OP_HEAD(pad), .kind = MOON_STRUCTURED, .min_inputs = 1, .max_inputs = 1, .noutputs = 1, .input_names = "x",
+MOON_OP(pad) = {MOON_OP_HEAD(pad), .kind = MOON_STRUCTURED, .flags = MOON_OPF_MOVES, .min_inputs = 1, .max_inputs = 1, .noutputs = 1, .input_names = "x",
                 MOON_OP_ATTRS(moon_pad_attrs, pad_rows), .infer = infer_pad, .grad = grad_pad,
                 .doc = "A border of lo elements before and hi after x on each axis (one number: on all; no hi: as lo): "
                        "x [d, ..] -> [lo + d + hi, ..]."};

@@ -1,7 +1,7 @@
 /*
 ** reduce.c: one number from many along axes: sum, mean, prod, max, min, any, all, argmax, argmin, and the running sum cumsum.
 ** logsumexp, var and std, made of these, are in moments.c. Invariant: after inference axes are sorted and complete (empty only
-** for rank 0), and a kernel meets few dtypes: sum, prod, cumsum i64 f32 f64; mean f32 f64; any, all bool; the others all six.
+** for rank 0), and a kernel meets few dtypes: sum, prod, cumsum i64 f32 f64; mean f32 f64; any, all bool; the others all but halves.
 */
 #include "base/error.h"
 #include "graph/build.h"
@@ -46,7 +46,7 @@ moon_status moon__infer_reduce_some(moon_context *ctx, moon_infer *f) {
 
 static moon_status infer_total(moon_context *ctx, moon_infer *f) {
   if (f->in[0].dtype < MOON_DTYPE_i64)
-    return moon__fail(ctx, MOON_EDTYPE, "%s: takes i64, f32 or f64, got %s", f->op->name, moon_dtype_name(f->in[0].dtype));
+    return moon__fail(ctx, MOON_EDTYPE, "%s: takes i64 or floats, got %s", f->op->name, moon_dtype_name(f->in[0].dtype));
   return moon__infer_reduce(ctx, f);
 }
 
@@ -218,7 +218,7 @@ MOON_OP(argmin) = {ARG(argmin, "smallest")};
 static moon_status infer_cumsum(moon_context *ctx, moon_infer *f) {
   moon_cumsum_attrs *a = f->attrs;
   if (f->in[0].dtype < MOON_DTYPE_i64)
-    return moon__fail(ctx, MOON_EDTYPE, "%s: takes i64, f32 or f64, got %s", f->op->name, moon_dtype_name(f->in[0].dtype));
+    return moon__fail(ctx, MOON_EDTYPE, "%s: takes i64 or floats, got %s", f->op->name, moon_dtype_name(f->in[0].dtype));
   f->out[0] = f->in[0];
   return moon__rule_axis(ctx, f->op->name, &a->axis, &f->in[0].shape);
 }

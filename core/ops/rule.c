@@ -53,7 +53,7 @@ moon_status moon__rule_index(moon_context *ctx, const char *who, moon_dtype dtyp
 
 moon_status moon__rule_float(moon_context *ctx, const char *who, const char *name, moon_dtype dtype) {
   if (moon__dtype_is_float(dtype)) return MOON_OK;
-  return moon__fail(ctx, MOON_EDTYPE, "%s: %s must be f32 or f64, got %s", who, name, moon_dtype_name(dtype));
+  return moon__fail(ctx, MOON_EDTYPE, "%s: %s must be bf16, f16, f32 or f64, got %s", who, name, moon_dtype_name(dtype));
 }
 
 moon_status moon__rule_same_dtype(moon_context *ctx, const char *who, const char *a_name, moon_dtype a, const char *b_name,

@@ -107,7 +107,7 @@ static moon_status grad_unslice(moon_context *ctx, const moon_grad *g) {
 static const moon_attr unslice_rows[] = {MOON_ATTR(moon_unslice_attrs, shape, SHAPE, .required = true),
                                          MOON_ATTR(moon_unslice_attrs, first, SHAPE, .number = 0),
                                          MOON_ATTR(moon_unslice_attrs, step, INTS, .number = 0)};
-MOON_OP(unslice) = {MOON_OP_HEAD(unslice), .kind = MOON_STRUCTURED, .flags = MOON_OPF_INTERNAL, .min_inputs = 1, .max_inputs = 1,
+MOON_OP(unslice) = {MOON_OP_HEAD(unslice), .kind = MOON_STRUCTURED, .flags = MOON_OPF_MOVES | MOON_OPF_INTERNAL, .min_inputs = 1, .max_inputs = 1,
                     .noutputs = 1, .input_names = "dy", MOON_OP_ATTRS(moon_unslice_attrs, unslice_rows), .infer = infer_unslice,
                     .grad = grad_unslice,
                     .doc = "dy at the positions that a slice took, zeros elsewhere: dy [..] -> shape."};

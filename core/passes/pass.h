@@ -23,6 +23,8 @@ extern const int moon__pass_count;
 moon_graph *moon__passes_run(moon_pass_env *env, moon_graph *g, const moon_compile_options *options);
 bool moon__pass_is_off(const char *off, const char *name);
 
+/* Not in the table, for it is what nodes over bf16 and f16 mean: done always, before the passes (half.c). */
+moon_graph *moon__widen_halves(moon_pass_env *env, moon_graph *g);
 moon_graph *moon__pass_lower(moon_pass_env *env, moon_graph *g);
 moon_graph *moon__pass_fold(moon_pass_env *env, moon_graph *g);
 moon_graph *moon__pass_cse(moon_pass_env *env, moon_graph *g);

@@ -1,10 +1,13 @@
 /*
 ** convert.c: numbers of one dtype as another, by the rules of cast, which hold on every backend: float to integer saturates and
-** takes NaN to 0, integers wrap, anything to bool is != 0, a bool counts as 0 or 1 whatever its byte.
+** takes NaN to 0, integers wrap, anything to bool is != 0, a bool counts as 0 or 1 whatever its byte. To and from bf16 and f16 goes
+** through f32.
 */
 #include <math.h>
 #include <string.h>
 
+#include "base/half.h"
+#include "base/shape.h"
 #include "base/size.h"
 #include "tensor/tensor.h"
 
@@ -55,16 +58,53 @@ LOOPS(f32, float, double, (double)x)
 LOOPS(f64, double, double, x)
 
 typedef void (*convert_loop)(char *d, int64_t ds, const char *s, int64_t ss, int64_t n);
-#define ROW(from) \
-  {convert_##from##_b8, convert_##from##_u8, convert_##from##_i32, convert_##from##_i64, convert_##from##_f32, convert_##from##_f64}
+#define ROW(from)                                                                                                   \
+  {[MOON_DTYPE_bool] = convert_##from##_b8, [MOON_DTYPE_u8] = convert_##from##_u8, [MOON_DTYPE_i32] = convert_##from##_i32, \
+   [MOON_DTYPE_i64] = convert_##from##_i64, [MOON_DTYPE_f32] = convert_##from##_f32, [MOON_DTYPE_f64] = convert_##from##_f64}
 static const convert_loop loops[MOON_DTYPE_COUNT][MOON_DTYPE_COUNT] = {
     [MOON_DTYPE_bool] = ROW(b8), [MOON_DTYPE_u8] = ROW(u8),   [MOON_DTYPE_i32] = ROW(i32),
     [MOON_DTYPE_i64] = ROW(i64), [MOON_DTYPE_f32] = ROW(f32), [MOON_DTYPE_f64] = ROW(f64),
 };
-_Static_assert(MOON_DTYPE_bool == 0 && MOON_DTYPE_f64 == 5 && MOON_DTYPE_COUNT == 6, "ROW is in the order of the dtypes");
+
+/* ---- halves: by way of f32, in pieces ---- */
+enum { PIECE = 256 };
+
+static void widen_piece(float *y, moon_dtype dtype, const char *s, int64_t ss, int64_t n) {
+  for (int64_t i = 0; i < n; i++) {
+    uint16_t x;
+    memcpy(&x, s + i * ss * 2, sizeof x);
+    y[i] = dtype == MOON_DTYPE_bf16 ? moon__bf16_to_f32(x) : moon__f16_to_f32(x);
+  }
+}
+
+static void narrow_piece(char *d, moon_dtype dtype, int64_t ds, const float *x, int64_t n) {
+  for (int64_t i = 0; i < n; i++) {
+    uint16_t y = dtype == MOON_DTYPE_bf16 ? moon__f32_to_bf16(x[i]) : moon__f32_to_f16(x[i]);
+    memcpy(d + i * ds * 2, &y, sizeof y);
+  }
+}
+
+static void convert_half(char *d, moon_dtype d_dtype, int64_t ds, const char *s, moon_dtype s_dtype, int64_t ss, int64_t n) {
+  int64_t d_bytes = (int64_t)moon_dtype_bytes(d_dtype), s_bytes = (int64_t)moon_dtype_bytes(s_dtype);
+  float x[PIECE];
+  for (int64_t i = 0; i < n; i += PIECE) {
+    int64_t m = moon__min_i64(PIECE, n - i);
+    const char *from = s + i * ss * s_bytes;
+    if (moon__dtype_is_half(s_dtype)) widen_piece(x, s_dtype, from, ss, m);
+    else loops[s_dtype][MOON_DTYPE_f32]((char *)x, 1, from, ss, m);
+    if (moon__dtype_is_half(d_dtype)) narrow_piece(d + i * ds * d_bytes, d_dtype, ds, x, m);
+    else loops[MOON_DTYPE_f32][d_dtype](d + i * ds * d_bytes, ds, (const char *)x, 1, m);
+  }
+}
+
+static void convert_loop_of(char *d, moon_dtype d_dtype, int64_t ds, const char *s, moon_dtype s_dtype, int64_t ss, int64_t n) {
+  convert_loop loop = loops[s_dtype][d_dtype];
+  if (loop) loop(d, ds, s, ss, n);
+  else convert_half(d, d_dtype, ds, s, s_dtype, ss, n);
+}
 
 void moon__convert(void *dst, moon_dtype dst_dtype, const void *src, moon_dtype src_dtype) {
-  loops[src_dtype][dst_dtype](dst, 0, src, 0, 1);
+  convert_loop_of(dst, dst_dtype, 0, src, src_dtype, 0, 1);
 }
 
 void moon__convert_many(void *dst, moon_dtype dst_dtype, int64_t dst_stride, const void *src, moon_dtype src_dtype,
@@ -73,7 +113,7 @@ void moon__convert_many(void *dst, moon_dtype dst_dtype, int64_t dst_stride, con
   if (dst_dtype == src_dtype && dst_stride == 1 && src_stride == 1 && dst_dtype != MOON_DTYPE_bool) {
     memcpy(dst, src, (size_t)n * moon_dtype_bytes(dst_dtype));
   } else {
-    loops[src_dtype][dst_dtype](dst, dst_stride, src, src_stride, n);
+    convert_loop_of(dst, dst_dtype, dst_stride, src, src_dtype, src_stride, n);
   }
 }
 

@@ -44,7 +44,7 @@ void moon__lua_want_function(lua_State *L, const moon_bind *b, int idx, const ch
 
 moon_dtype moon__lua_dtype(lua_State *L, const moon_bind *b, int idx, const char *who) {
   moon_dtype d = lua_type(L, idx) == LUA_TSTRING ? moon_dtype_find(lua_tostring(L, idx)) : MOON_DTYPE_COUNT;
-  if (d == MOON_DTYPE_COUNT) fail_value(L, b, idx, who, "dtype", "one of bool, u8, i32, i64, f32, f64");
+  if (d == MOON_DTYPE_COUNT) fail_value(L, b, idx, who, "dtype", "one of bool, u8, i32, i64, bf16, f16, f32, f64");
   return d;
 }
 

@@ -211,7 +211,7 @@ static moon_dtype dtype_beside(const op_call *c) {
     if (c->in[i].kind == MOON_OPERAND_NUMBER) continue;
     d = d == MOON_DTYPE_COUNT ? c->in[i].dtype : moon_dtype_promote(d, c->in[i].dtype);
   }
-  if (d < MOON_DTYPE_f32 && makes_float(c->op)) d = MOON_DTYPE_f32;
+  if (d < MOON_DTYPE_bf16 && makes_float(c->op)) d = MOON_DTYPE_f32;
   return d;
 }
 

@@ -8,6 +8,8 @@
 #include <stdio.h>
 
 #include "args.h"
+#include "base/shape.h"
+#include "tensor/tensor.h"
 #include "tensor_table.h"
 
 bool moon__lua_in_trace(const moon_bind *b) { return b->ctx->ntraces > 0 || b->bodies > 0; }
@@ -73,7 +75,7 @@ void moon__lua_number_dtype(lua_State *L, const char *who, moon_operand *o, moon
   o->dtype = beside;
   if (beside == MOON_DTYPE_COUNT) o->dtype = MOON_DTYPE_f32;
   if (beside == MOON_DTYPE_bool) o->dtype = fits_integer(o, MOON_DTYPE_i32) ? MOON_DTYPE_i32 : MOON_DTYPE_f32;
-  if (o->dtype >= MOON_DTYPE_f32 || fits_integer(o, o->dtype)) return;
+  if (moon__dtype_is_float(o->dtype) || fits_integer(o, o->dtype)) return;
   snprintf(shown, sizeof shown, "%.14g", o->d);
   moon__lua_fail(L, "%s: the number %s does not fit %s, the dtype of the tensor beside it; cast one of them", who, shown,
                  moon_dtype_name(o->dtype));
@@ -81,14 +83,8 @@ void moon__lua_number_dtype(lua_State *L, const char *who, moon_operand *o, moon
 
 static moon_lua_element store_number(const moon_operand *o) {
   moon_lua_element n = {.i64 = 0};
-  switch (o->dtype) {
-    case MOON_DTYPE_bool: n.u8 = o->i != 0; break;
-    case MOON_DTYPE_u8: n.u8 = (uint8_t)o->i; break;
-    case MOON_DTYPE_i32: n.i32 = (int32_t)o->i; break;
-    case MOON_DTYPE_i64: n.i64 = o->i; break;
-    case MOON_DTYPE_f32: n.f32 = (float)o->d; break;
-    default: n.f64 = o->d; break;
-  }
+  if (moon__dtype_is_float(o->dtype)) moon__convert(&n, o->dtype, &o->d, MOON_DTYPE_f64);
+  else moon__convert(&n, o->dtype, &o->i, MOON_DTYPE_i64);
   return n;
 }
 

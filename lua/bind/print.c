@@ -7,7 +7,9 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/shape.h"
 #include "tensor.h"
+#include "tensor/tensor.h"
 
 #define MANY 1000
 #define EDGE 3
@@ -38,7 +40,9 @@ typedef struct printer_range {
 #define MAX_DIGITS 4
 
 static double float_at(const printer *p, const char *at) {
-  return moon_tensor_dtype(p->t) == MOON_DTYPE_f32 ? (double)*(const float *)(const void *)at : *(const double *)(const void *)at;
+  double x;
+  moon__convert(&x, MOON_DTYPE_f64, at, moon_tensor_dtype(p->t));
+  return x;
 }
 
 /* Digits after the point that x needs, at most MAX_DIGITS. */
@@ -105,7 +109,7 @@ static void visit_width(printer *p, const char *at, void *arg) {
 
 static void choose_format(printer *p) {
   printer_range r = {.largest = 0, .digits = 0};
-  if (moon_tensor_dtype(p->t) >= MOON_DTYPE_f32) {
+  if (moon__dtype_is_float(moon_tensor_dtype(p->t))) {
     visit_shown(p, 0, p->data, visit_range, &r);
     p->format = r.largest >= 1e8 || (r.largest > 0 && r.largest < 1e-3) ? 'e' : 'f';
     p->digits = p->format == 'e' ? MAX_DIGITS : r.digits;

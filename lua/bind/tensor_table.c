@@ -9,6 +9,8 @@
 #include <string.h>
 
 #include "args.h"
+#include "base/shape.h"
+#include "tensor/tensor.h"
 
 /* ---- elements ---- */
 
@@ -18,8 +20,11 @@ void moon__lua_push_element(lua_State *L, moon_dtype dtype, const void *element)
     case MOON_DTYPE_u8: moon__lua_pushint64(L, *(const uint8_t *)element); break;
     case MOON_DTYPE_i32: moon__lua_pushint64(L, *(const int32_t *)element); break;
     case MOON_DTYPE_i64: moon__lua_pushint64(L, *(const int64_t *)element); break;
-    case MOON_DTYPE_f32: lua_pushnumber(L, (lua_Number) * (const float *)element); break;
-    default: lua_pushnumber(L, (lua_Number) * (const double *)element); break;
+    default: {
+      double x;
+      moon__convert(&x, MOON_DTYPE_f64, element, dtype);
+      lua_pushnumber(L, (lua_Number)x);
+    }
   }
 }
 
@@ -35,9 +40,7 @@ static bool set_integer(moon_dtype dtype, int64_t i, moon_lua_element *e) {
 
 static moon_lua_element to_element(double d, moon_dtype dtype) {
   moon_lua_element e = {.i64 = 0};
-  if (dtype == MOON_DTYPE_f64) e.f64 = d;
-  else if (dtype == MOON_DTYPE_f32) e.f32 = (float)d;
-  else e.u8 = d != 0;
+  moon__convert(&e, dtype, &d, MOON_DTYPE_f64);
   return e;
 }
 
@@ -48,7 +51,7 @@ moon_lua_element moon__lua_element(lua_State *L, const moon_bind *b, int idx, mo
   if (!number && lua_type(L, idx) != LUA_TBOOLEAN)
     moon__lua_fail(L, "%s: a number or boolean is expected, got %s", who, moon__lua_describe(L, b, idx).s);
   if (!number) i = lua_toboolean(L, idx);
-  if (dtype >= MOON_DTYPE_f32 || (number && dtype == MOON_DTYPE_bool))
+  if (moon__dtype_is_float(dtype) || (number && dtype == MOON_DTYPE_bool))
     return to_element(number ? (double)lua_tonumber(L, idx) : (double)i, dtype);
   if ((number && !moon__lua_toint64(L, idx, &i)) || !set_integer(dtype, i, &e))
     moon__lua_fail(L, "%s: %s does not fit %s", who, moon__lua_describe(L, b, idx).s, moon_dtype_name(dtype));
@@ -101,7 +104,7 @@ static void check_leaf(lua_State *L, const moon_bind *b, table_scan *s, int leve
   if (type == LUA_TNUMBER) s->numbers = true;
   else if (type == LUA_TBOOLEAN) s->booleans = true;
   if (type == LUA_TNUMBER || type == LUA_TBOOLEAN) {
-    if (s->dtype < MOON_DTYPE_f32) moon__lua_element(L, b, -1, s->dtype, s->who); /* a float takes any number */
+    if (!moon__dtype_is_float(s->dtype)) moon__lua_element(L, b, -1, s->dtype, s->who); /* a float takes any number */
     return;
   }
   if (type == LUA_TTABLE)

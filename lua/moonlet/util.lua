@@ -133,7 +133,11 @@ function util.max_index(t)
   return n
 end
 
-local DTYPES = { bool = true, u8 = true, i32 = true, i64 = true, f32 = true, f64 = true }
+local FLOATS = { bf16 = true, f16 = true, f32 = true, f64 = true }
+local DTYPES = { bool = true, u8 = true, i32 = true, i64 = true, bf16 = true, f16 = true, f32 = true, f64 = true }
+
+--- Is that the name of a float dtype?
+function util.is_float(dtype) return FLOATS[dtype] == true end
 
 -- kind -> text for messages, test(value, row) -> true, or the value to keep in place of the given one.
 local kinds = {
@@ -150,7 +154,7 @@ local kinds = {
   integer = { "an integer", util.is_integer },
   count = { "a positive integer", function(v) return util.is_integer(v) and v > 0 end },
   natural = { "an integer that is not negative", function(v) return util.is_integer(v) and v >= 0 end },
-  dtype = { "a dtype (bool, u8, i32, i64, f32 or f64)", function(v) return DTYPES[v] == true end },
+  dtype = { "a dtype (bool, u8, i32, i64, bf16, f16, f32 or f64)", function(v) return DTYPES[v] == true end },
   float_dtype = { "'f32' or 'f64'", function(v) return v == "f32" or v == "f64" end },
   axis = { "an axis: an integer, counted from 1 or negative from the end", function(v) return util.is_integer(v) and v ~= 0 end },
 }

@@ -15,7 +15,7 @@ function compare.difference(got, want, tolerance)
   if got.dtype ~= want.dtype then return "dtype " .. got.dtype .. ", expected " .. want.dtype end
   if table.concat(got.shape, ",") ~= table.concat(want.shape, ",") then return "another shape" end
   local x, y, top = flat(got), flat(want), 0
-  local is_float = got.dtype == "f32" or got.dtype == "f64"
+  local is_float = samples.float_dtypes[got.dtype]
   if got.dtype == "f32" then tolerance = math.max(tolerance, 4e-6) end
   for i = 1, is_float and #y or 0 do
     local size = math.abs(y[i])

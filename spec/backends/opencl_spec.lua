@@ -104,6 +104,24 @@ describe("OpenCL on " .. device.model, function()
   if device.f64 then
     it("computes structured ops as the CPU does, in f64", function() compare.sweep("f64", 1e-11, structured_every(9)) end)
   end
+  it("computes structured ops as the CPU does, in bf16 and f16", function()
+    compare.sweep("bf16", 2 ^ -7, structured_every(17))
+    compare.sweep("f16", 2 ^ -10, structured_every(23))
+  end)
+  it("converts halves to the bit", function()
+    local list, jobs = {}, {}
+    for exponent = -140, 127 do
+      for i = 1, 16 do list[#list + 1] = (i % 2 == 0 and -1 or 1) * (1 + i * i / 257) * 2.0 ^ exponent end
+    end
+    for i, x in ipairs { 0, -0.0, 1 / 0, -1 / 0, 0 / 0, 1 + 2 ^ -8, 1 + 3 * 2 ^ -8, 65519, 65520 } do list[i] = x end
+    local x = core.tensor(list, "f64"):cast("f32")
+    for _, dtype in ipairs { "bf16", "f16" } do
+      local s = core.placeholder("x", "f32", x.shape)
+      jobs[#jobs + 1] = compare.job("to " .. dtype, core.graph({ s }, { s:cast(dtype), s:cast(dtype):cast("f32") }), { x }, 0)
+      jobs[#jobs + 1] = compare.job("plain to " .. dtype, core.graph({ s }, { s:cast(dtype):cast("f32") }), { x }, 0, "all")
+    end
+    compare.check(jobs)
+  end)
   it("computes without fused loops and fast kernels", function() compare.sweep("f32", 4e-6, structured_every(9), "all") end)
 
   it("computes random graphs as the CPU does", function()

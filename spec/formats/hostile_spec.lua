@@ -44,7 +44,7 @@ describe("safetensors", function()
     local text = '{"x":{"shape":[2],"data_offsets":[0,4],"dtype":"F16"},"__metadata__":{"format":"pt"}}   '
     local back = core.file_decode(header(text, "\0\60\0\192"))
     assert.are.same({ 1, -2 }, back.tensors.x:totable())
-    assert.are.equal("f32", back.tensors.x.dtype)
+    assert.are.equal("f16", back.tensors.x.dtype)
   end)
 
   it("with bad headers are refused with a reason", function()

@@ -25,7 +25,7 @@ describe("npy", function()
   it("of ours comes back, and has NumPy's form", function()
     local path = bytes.file("", finally)
     for _, t in ipairs { core.tensor { { 1, 2, 3 }, { 4, 5, 6 } }, core.tensor({ 1, -1 }, "i64"), core.tensor({ 7 }, "u8"),
-      core.tensor(3, "i32"),
+      core.tensor(3, "i32"), core.tensor({ 1, -0.5, 2 ^ -24 }, "f16"),
       core.tensor { true, false }, core.tensor({ 0.1 }, "f64"), core.zeros { 0, 4 }, core.arange(6):reshape({ 2,
         3 }):transpose() } do
       core.npy_save(path, t)
@@ -44,6 +44,11 @@ describe("npy", function()
     assert.matches("'descr': '|b1', 'fortran_order': False, 'shape': %(%), }", bytes.read(path))
   end)
 
+  it("has no bf16", function()
+    assert.error_matches(function() core.npy_save(bytes.file("", finally), core.tensor({ 1 }, "bf16")) end,
+      "the format has no bf16; cast the tensor to f32 or f16")
+  end)
+
   it("of each version", function()
     local header = bytes.dictionary("|u1", false, "2, 3")
     for version = 1, 3 do assert.same({ { 1, 2, 3 }, { 4, 5, 6 } }, load(bytes.npy(header, six, version)):totable()) end
@@ -60,7 +65,7 @@ describe("npy", function()
   it("of each order of bytes and dtype", function()
     local rows = { { "<i2", "\1\0\255\255", { 1, -1 }, "i32" }, { ">i2", "\0\1\255\255", { 1, -1 }, "i32" }, { ">f4",
       "\63\128\0\0", { 1 }, "f32" },
-      { "<f2", "\0\60\0\192", { 1, -2 }, "f32" }, { ">f8", "\63\240\0\0\0\0\0\0", { 1 }, "f64" }, { ">i8", "\0\0\0\0\0\0\1\0",
+      { "<f2", "\0\60\0\192", { 1, -2 }, "f16" }, { ">f8", "\63\240\0\0\0\0\0\0", { 1 }, "f64" }, { ">i8", "\0\0\0\0\0\0\1\0",
         { 256 }, "i64" },
       { "<u4", "\255\255\255\255", { 4294967295 }, "i64" }, { "=i4", "\1\0\0\0", { 1 }, "i32" }, { "|b1", "\0\1", { false, true },
         "bool" },

@@ -17,7 +17,9 @@ describe("a file of ours", function()
   local list = { { "b", core.tensor({ true, false, true }) }, { "f32", core.tensor { { 1, 2 }, { 3, 4 } } }, { "u8",
     core.tensor({ 255 }, "u8") },
     { "none", core.zeros { 0, 3 } }, { "i64", core.tensor({ -2 ^ 63 }, "i64") }, { "f64", core.tensor({ 0.1, 1 / 0 }, "f64") },
-    { "scalar", core.tensor(7, "i32") }, { "turned/\195\169 \"x\\", core.arange(6):reshape({ 2, 3 }):transpose() } }
+    { "scalar", core.tensor(7, "i32") },
+    { "bf16", core.tensor({ 1, -0.5, 3 }, "bf16") }, { "f16", core.tensor({ 2 ^ -24 }, "f16") },
+    { "turned/\195\169 \"x\\", core.arange(6):reshape({ 2, 3 }):transpose() } }
   local texts = { a = "", b = 'quotes " and \\ and \n\t and \195\169\240\159\140\153', c = ("x"):rep(10000) }
 
   it("gives back every byte", function()
@@ -42,7 +44,7 @@ describe("a file of ours", function()
     assert.equal("{", header:sub(1, 1))
     assert.equal(0, (8 + n) % 8)
     assert.is_nil(header:find "[%z\1-\31]")
-    local at, size = {}, { BOOL = 1, U8 = 1, I32 = 4, I64 = 8, F32 = 4, F64 = 8 }
+    local at, size = {}, { BOOL = 1, U8 = 1, I32 = 4, I64 = 8, F32 = 4, F64 = 8, BF16 = 2, F16 = 2 }
     for dtype, first, last in header:gmatch '"dtype":"(%w+)","shape":%[[%d,]*%],"data_offsets":%[(%d+),(%d+)%]' do
       at[#at + 1] = { tonumber(first), tonumber(last) }
       assert.equal(0, tonumber(first) % size[dtype], dtype .. " is not aligned")
@@ -89,8 +91,8 @@ describe("a file of others", function()
 
   it("may have any dtype; those we lack become the next larger", function()
     local rows = {
-      { "F16", "\0\60\0\192\1\0\0\124\255\123\0\128", "f32", { 1, -2, 2 ^ -24, math.huge, 65504, 0 } },
-      { "BF16", "\128\63\128\255\0\64", "f32", { 1, -math.huge, 2 } }, { "I8", "\255\128\127", "i32", { -1, -128, 127 } },
+      { "F16", "\0\60\0\192\1\0\0\124\255\123\0\128", "f16", { 1, -2, 2 ^ -24, math.huge, 65504, 0 } },
+      { "BF16", "\128\63\128\255\0\64", "bf16", { 1, -math.huge, 2 } }, { "I8", "\255\128\127", "i32", { -1, -128, 127 } },
       { "U16", "\255\255\1\0", "i32", { 65535, 1 } }, { "I16", "\0\128", "i32", { -32768 } },
       { "U32", "\255\255\255\255", "i64", { 4294967295 } }, { "U64", "\1\0\0\0\0\0\0\0", "i64", { 1 } },
       { "BOOL", "\0\1\2", "bool", { false, true, true } }, { "F64", "\0\0\0\0\0\0\240\63", "f64", { 1 } },

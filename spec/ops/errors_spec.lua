@@ -48,7 +48,7 @@ bad.sparse_categorical_crossentropy = {
   { function(t) return core.sparse_categorical_crossentropy(t { 2, 3 }, t({ 3 }, "i64")) end,
     "shape of y without its last axis", "y %(2, 3%)", "t %(3%)" },
   { function(t) return core.sparse_categorical_crossentropy(t({ 2, 3 }, "i64"), t({ 2 }, "i64")) end,
-    "y must be f32 or f64, got i64" },
+    "y must be bf16, f16, f32 or f64, got i64" },
 }
 bad.softmax_cross_entropy = {
   { function(t) return core.softmax_cross_entropy(t { 2, 3 }, t { 2 }) end, "index must be u8, i32 or i64, got f32" },
@@ -129,7 +129,7 @@ end
 bad.full = { { function() return core.full({ 2 }, 0.5, "i32") end, "value must be a whole number that i32 can hold, got 0.5" },
   { function() return core.full({ -2 }, 0) end, "shape%[1%] must be a size", "got %-2" } }
 bad.zeros = { { function() return core.zeros({ 2, nil, 3 }) end, "shape" },
-  { function() return core.zeros({ 2 }, "f31") end, "dtype must be one of bool, u8, i32, i64, f32, f64, got 'f31'" },
+  { function() return core.zeros({ 2 }, "f31") end, "dtype must be one of bool, u8, i32, i64, bf16, f16, f32, f64, got 'f31'" },
   { function() return core.zeros({ 2 ^ 40, 2 ^ 40 }) end, "too many elements" } }
 bad.ones = { { function() return core.ones("wide") end, "shape must be a table of sizes, got 'wide'" },
   { function() return core.ones() end, "shape is missing" },
@@ -139,11 +139,11 @@ bad.arange = { { function() return core.arange(0, 5, 0) end, "step must be finit
   { function() return core.arange(0, 1e18) end, "too many elements" },
   { function() return core.arange(0, 1 / 0) end, "must be finite" } }
 bad.linspace = { { function() return core.linspace(0, 1, -1) end, "n must be 0 or more, got %-1" },
-  { function() return core.linspace(0, 1, 3, "i32") end, "dtype must be f32 or f64, got i32" } }
+  { function() return core.linspace(0, 1, 3, "i32") end, "dtype must be bf16, f16, f32 or f64, got i32" } }
 bad.eye = { { function() return core.eye(-1) end, "n and m must be 0 or more, got %-1" },
   { function() return core.eye(2.5) end, "n must be a whole number, got 2.5" } }
 bad.uniform = { { function() return core.uniform({ 2 }, 3, 1) end, "lo and hi must be finite and lo <= hi, got 3 and 1" },
-  { function() return core.uniform({ 2 }, { dtype = "i32" }) end, "dtype must be f32 or f64, got i32" } }
+  { function() return core.uniform({ 2 }, { dtype = "i32" }) end, "dtype must be bf16, f16, f32 or f64, got i32" } }
 bad.normal = { { function() return core.normal({ 2 }, 0, -1) end, "std 0 or more, got 0 and %-1" } }
 bad.bernoulli = { { function() return core.bernoulli({ 2 }, 1.5) end, "p must be 0 to 1, got 1.5" } }
 bad.integers = { { function() return core.integers({ 2 }, 5, 5) end, "whole numbers with lo < hi, got 5 and 5" },
@@ -176,7 +176,7 @@ bad.one_hot = { { function(t) return core.one_hot(t({ 2 }, "i64"), 0) end, "dept
 bad.embedding = { { function(t) return core.embedding(t({ 2 }, "i64"), t { 2 }) end, "weight must be %[n, d%], got %(2%)" } }
 bad.stop_gradient = { { function() return core.stop_gradient() end, "x is missing" } }
 bad.cast = { { function(t) return core.cast(t { 2 }) end, "dtype is missing" },
-  { function(t) return core.cast(t { 2 }, "float") end, "one of bool, u8, i32, i64, f32, f64, got 'float'" } }
+  { function(t) return core.cast(t { 2 }, "float") end, "one of bool, u8, i32, i64, bf16, f16, f32, f64, got 'float'" } }
 bad.mode = { { function(t) return core.mode(t { 2 }, t { 3 }) end, "both sides must have one type", "%[?%(?2%)?%]?", "3" } }
 bad.matmul = {
   { function(t) return core.matmul(t { 32, 10 }, t { 12, 5 }) end, "inner sizes differ: a %(32, 10%), b %(12, 5%)" },
@@ -221,7 +221,8 @@ bad.adam_update = {
     "beta_1 must be from 0 to below 1, got 1" },
 }
 bad.rmsprop_update = {
-  { function(t) return core.rmsprop_update(t({ 2 }, "i32"), t { 2 }, t { 2 }, t { 2 }, 0.1) end, "w must be f32 or f64, got i32" },
+  { function(t) return core.rmsprop_update(t({ 2 }, "i32"), t { 2 }, t { 2 }, t { 2 }, 0.1) end,
+    "w must be bf16, f16, f32 or f64, got i32" },
 }
 bad.pad = {
   { function(t) return core.pad(t { 2, 3 }, { 1, 1, 1 }) end, "one number for each axis of %(2, 3%), got 3" },

@@ -382,7 +382,7 @@ check("messages", function()
   raises("mean: axis 3 is out of range for shape (2, 2)", function() return ml.zeros({ 2, 2 }):mean(3) end)
   raises("Dense: units must be a positive integer, got -3", function() return nn.Dense { -3 } end)
   raises("ml.op: unknown op 'nonsense'", function() return ml.op "nonsense" end)
-  raises("zeros: dtype must be one of bool, u8, i32, i64, f32, f64, got 'f99'", ml.zeros, { 2 }, "f99")
+  raises("zeros: dtype must be one of bool, u8, i32, i64, bf16, f16, f32, f64, got 'f99'", ml.zeros, { 2 }, "f99")
 end)
 
 check("errors of a user's function come through unchanged", function()

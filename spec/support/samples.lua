@@ -6,6 +6,7 @@
 --
 -- A case: inputs in its array part; `attrs` of the call; `list`: inputs go as one table; `f(xs, attrs)` instead of the op;
 -- `smooth = false`: no gradient here; `same`: the reference must have the same dtype (draws and creation); `rtol`, `atol`.
+-- `nodes`: how many nodes stand one behind the other (default 1): halves are rounded after each.
 -- An op: `dtypes` ("float", "number", "any": what float inputs may be replaced by), `constant` (why it has no gradient),
 -- `at_once = false` (on numbers it gives something else), its cases.
 local core = require("moonlet.core")
@@ -75,13 +76,15 @@ end
 --- Is this input one of the float inputs, whose dtype the sweeps choose?
 function samples.is_float(spec) return spec.kind == "float" or spec.kind == "distinct" or spec.kind == "choice" end
 
+samples.float_dtypes = { bf16 = true, f16 = true, f32 = true, f64 = true }
+
 --- Numbers for an input as a tensor of dtype (which only float inputs take); f64 and f32 hold the very same numbers.
 function samples.tensor(rng, spec, dtype)
   local n, list = count(spec.shape), {}
   local is_float = samples.is_float(spec)
   if not is_float then dtype = spec.kind == "bool" and "bool" or spec.dtype or "i64" end
   if n == 0 then return core.zeros(spec.shape, dtype) end
-  local whole = is_float and dtype ~= "f32" and dtype ~= "f64"
+  local whole = is_float and not samples.float_dtypes[dtype]
   if spec.kind == "distinct" and not whole then
     list = distinct_numbers(rng, n)
   else
@@ -457,7 +460,7 @@ local function norm_gradient(name)
   end
   return {
     { any { 3, 5 }, any { 5 }, f = gradient }, { any { 2, 3, 17 }, any { 17 }, f = gradient }, { any { 4 }, f = gradient },
-    { any { 0, 3 }, any { 3 }, f = gradient }, { any { 3, 0 }, any { 0 }, f = gradient }, expect = name,
+    { any { 0, 3 }, any { 3 }, f = gradient }, { any { 3, 0 }, any { 0 }, f = gradient }, expect = name, nodes = 4,
   }
 end
 for _, name in ipairs { "layer_norm_grad", "rms_norm_grad" } do cases[name] = norm_gradient(name) end
@@ -484,7 +487,7 @@ cases.attention_grad = {
   { any { 1, 2, 40, 20 }, any { 1, 2, 150, 20 }, any { 1, 2, 150, 9 }, bool { 40, 150 }, f = attention_gradients({}),
     large = true },
   { any { 1, 1, 150, 5 }, any { 1, 1, 40, 5 }, any { 1, 1, 40, 35 }, f = attention_gradients({ causal = true }), large = true },
-  expect = "attention_grad",
+  expect = "attention_grad", nodes = 4,
 }
 cases.lstm_cell = {
   { any { 3, 2 }, any { 3, 4 }, any { 3, 4 }, any { 2, 16 }, any { 4, 16 }, any { 16 } },
@@ -637,7 +640,7 @@ cases.scan = {
   { any { 4, 3 }, any { 3 }, f = function(xs)
     local carry, ys = core.scan(function(c, x) local y = (c * x):tanh() return y + c * 0.5, y end, xs[2], xs[1])
     return { carry, ys }
-  end }, expect = "scan",
+  end }, expect = "scan", nodes = 8,
 }
 cases.while_loop = {
   { any { 3 }, smooth = false, f = function(xs)
@@ -667,7 +670,8 @@ function samples.of(op)
 end
 
 local dtypes_of = {
-  float = { "f32", "f64" }, number = { "u8", "i32", "i64", "f32", "f64" }, any = { "bool", "u8", "i32", "i64", "f32", "f64" },
+  float = { "bf16", "f16", "f32", "f64" }, number = { "u8", "i32", "i64", "bf16", "f16", "f32", "f64" },
+  any = { "bool", "u8", "i32", "i64", "bf16", "f16", "f32", "f64" },
 }
 
 --- Dtypes that the float inputs of an op's samples may have.

@@ -19,6 +19,13 @@ local rows = {
   { "u8", { 0, 255 }, "f32", { 0, 255 } },
   { "f64", { 1e300, -1e300, 1e-50, 0.1 }, "f32", { inf, -inf, 0, 0.10000000149011612 } },
   { "f32", { inf, -inf, 0.5 }, "f64", { inf, -inf, 0.5 } },
+  { "f32", { 1 + 2 ^ -8, 1 + 3 * 2 ^ -8, -0.1, 3.4e38, 1e-40 }, "bf16", { 1, 1 + 2 ^ -6, -0.10009765625, inf, 2 ^ -133 } },
+  { "f32", { 1 + 2 ^ -11, 1 + 3 * 2 ^ -11, 65519, 65520, 2 ^ -25, 2 ^ -24 * 1.5 }, "f16",
+    { 1, 1 + 2 ^ -9, 65504, inf, 0, 2 ^ -23 } },
+  { "bf16", { 300, -5, 1.5, inf, nan }, "u8", { 255, 0, 1, 255, 0 } }, { "f16", { -1.5, 65504, nan }, "i32", { -1, 65504, 0 } },
+  { "bf16", { 0, -0.0, 0.1, nan }, "bool", { false, false, true, true } }, { "i64", { 257, -3 }, "bf16", { 256, -3 } },
+  { "bool", { true, false }, "f16", { 1, 0 } }, { "bf16", { 1.5, 2 ^ 17, 2 ^ -30 }, "f16", { 1.5, inf, 0 } },
+  { "f64", { 0.1, 1e300 }, "bf16", { 0.10009765625, inf } }, { "f16", { 0.5, -inf }, "f64", { 0.5, -inf } },
 }
 
 local function same(want, have, label)
@@ -54,7 +61,7 @@ describe("conversion", function()
   end
 
   it("round trips what fits", function()
-    for _, dtype in ipairs { "u8", "i32", "i64", "f32", "f64" } do
+    for _, dtype in ipairs { "u8", "i32", "i64", "bf16", "f16", "f32", "f64" } do
       local t = core.tensor({ 0, 1, 100, 255 }, "u8"):cast(dtype)
       assert.equal(dtype, t.dtype)
       same({ 0, 1, 100, 255 }, t:cast("u8"):totable(), dtype)

@@ -4,6 +4,7 @@
 
 local Layer = require "moonlet.nn.layer"
 local core = require "moonlet.core"
+local util = require "moonlet.util"
 
 --- Looks rows of a table up.
 --
@@ -34,7 +35,7 @@ end
 
 function Embedding:call(x)
   local dtype = x.dtype
-  if dtype == "f32" or dtype == "f64" or dtype == "bool" then x = core.cast(x, "i64") end
+  if dtype == "bool" or util.is_float(dtype) then x = core.cast(x, "i64") end
   return core.gather(self.embeddings, x, 1)
 end
 

@@ -128,7 +128,7 @@ describe("tensor from Lua", function()
     assert.error_matches(function() core.tensor({ 2 ^ 31 }, "i32") end, "does not fit i32")
     assert.error_matches(function() core.tensor({ 2 ^ 63 }, "i64") end, "does not fit i64")
     assert.error_matches(function() core.tensor({ 0 / 0 }, "i64") end, "does not fit i64")
-    assert.error_matches(function() core.tensor({ 1 }, "f16") end, "one of bool, u8, i32, i64, f32, f64, got 'f16'")
+    assert.error_matches(function() core.tensor({ 1 }, "f17") end, "one of bool, u8, i32, i64, bf16, f16, f32, f64, got 'f17'")
     assert.error_matches(function() core.tensor({ 1 }, { type = "f32" }) end, "unknown key 'type'; known: dtype")
   end)
 
