@@ -1,5 +1,6 @@
 /*
-** conv_fast.h: depthwise convolution's inner loops, compiled once per instruction set: vectors of channels, one weight a channel.
+** conv_fast.h: convolution's own inner loops, compiled once per instruction set: depthwise ones, vectors of channels, one weight a
+** channel; and bounds for results that have just been made.
 */
 #ifndef MOON_CONV_FAST_H
 #define MOON_CONV_FAST_H
@@ -30,6 +31,8 @@ typedef struct moon_depthwise_filter {
 } moon_depthwise_filter;
 
 typedef struct moon_conv_set {
+  /* y [m, n], rows y_step apart, is brought into [lo, hi]; NaN stays. */
+  void (*clamp)(float *y, int64_t y_step, int64_t m, int64_t n, float lo, float hi);
   void (*depthwise)(const moon_depthwise *t);
   void (*depthwise_filter)(const moon_depthwise_filter *t);
 } moon_conv_set;

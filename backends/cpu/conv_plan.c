@@ -1,0 +1,193 @@
+/*
+** conv_plan.c: how f32 conv and conv_input_grad are computed directly: which weights are packed, how the work is cut into jobs of so
+** many microseconds, and whether the loop that finishes it is one that the kernels know themselves. What runs is in conv_fast.c.
+*/
+#include "conv_plan.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "base/size.h"
+
+enum { PANEL = MOON_CONV_PANEL };
+typedef moon_conv_plan conv_plan;
+
+static bool is_dense_f32(const moon_array *a) { return a->dtype == MOON_DTYPE_f32; }
+
+bool moon__cpu_conv_fits(const moon_fast *f) {
+  return is_dense_f32(&f->in[0]) && is_dense_f32(&f->in[1]) && is_dense_f32(&f->out[0]);
+}
+
+/* All places of all images become one axis. */
+static void flatten(moon_geometry *g) {
+  for (int i = 0; i < 3; i++)
+    if (g->window[i] != 1 || g->stride[i] != 1 || g->pad_lo[i] != 0 || g->in[i] != g->out[i]) return;
+  g->in[2] = g->out[2] = g->batch * g->in[0] * g->in[1] * g->in[2];
+  g->in[0] = g->in[1] = g->out[0] = g->out[1] = g->batch = 1;
+}
+
+static double work_us(const conv_plan *p, double places, double columns) {
+  double taps = (double)p->taps;
+  if (p->backward) taps /= (double)p->g.stride[0] * (double)p->g.stride[1] * (double)p->g.stride[2];
+  double rate = p->set->lanes == 16 ? 180e3 : p->set->lanes == 8 ? 90e3 : 15e3;
+  double depth = p->depthwise ? 3 : (double)p->source_group;
+  return 2 * places * columns * (taps < 1 ? 1 : taps) * depth / rate + places * 0.002;
+}
+
+static void set_roles(conv_plan *p) {
+  const moon_geometry *g = &p->g;
+  memcpy(p->source_size, p->backward ? g->out : g->in, sizeof p->source_size);
+  memcpy(p->target_size, p->backward ? g->in : g->out, sizeof p->target_size);
+  p->source_channels = p->backward ? g->c_out : g->c_in;
+  p->target_channels = p->backward ? g->c_in : g->c_out;
+  p->taps = g->window[0] * g->window[1] * g->window[2];
+  p->source_group = p->source_channels / g->groups;
+  p->target_group = p->target_channels / g->groups;
+  p->depthwise = g->groups > 1 && p->source_group == 1 && p->target_group == 1;
+  p->merged = !p->backward && !p->depthwise && g->groups == 1 && g->dilation[2] == 1;
+}
+
+/* Pays where each row of weights lies on a page of its own or falls onto the sets of another, and each weight is used often. */
+static bool wants_panels(const conv_plan *p, int64_t places) {
+  if (p->depthwise) return false;
+  return p->backward || (p->g.c_out >= 128 && p->source_group >= 32 && places >= 128);
+}
+
+/* Blocks of at most about 40 us: many images, one, or part of one. What is smaller, the block's weights or its source, is read again by
+** more jobs: so the larger is cut first. */
+static void cut_jobs(const conv_plan *p, moon_conv_cut *cut) {
+  int64_t whole = p->depthwise ? p->target_channels : p->target_group, wide = cut->panel ? cut->panel : 2 * p->set->lanes;
+  cut->image_block = 1;
+  cut->block1 = p->target_size[1];
+  cut->block2 = p->target_size[2];
+  cut->column_block = whole;
+  double image = work_us(p, (double)(cut->block1 * cut->block2), (double)whole);
+  double groups = p->depthwise ? 1 : (double)p->g.groups, all = image * groups * (double)(p->g.batch * p->target_size[0]);
+  double most = all > 480 ? 60 : all > 64 ? all / 8 : 8; /* at least 8 jobs, where that pays */
+  if (image < most / 3) cut->image_block = moon__max_i64(1, moon__min_i64(p->g.batch, (int64_t)(most * 0.7 / image)));
+  while (work_us(p, (double)(cut->block1 * cut->block2), (double)cut->column_block) > most) {
+    bool more_weights = cut->column_block * p->taps > cut->block1 * cut->block2;
+    bool lines = cut->block1 > 1 || cut->block2 > 28, columns = cut->column_block > wide;
+    if (columns && (more_weights || !lines)) cut->column_block = moon__ceildiv_i64(cut->column_block / 2, wide) * wide;
+    else if (cut->block1 > 1) cut->block1 = (cut->block1 + 1) / 2;
+    else if (cut->block2 > 28) cut->block2 = moon__ceildiv_i64(cut->block2 / 2, 14) * 14;
+    else break;
+  }
+}
+
+/* The numbers of a convolution of these sizes; packed: weights lie in panels already. */
+static moon_conv_cut choose(const conv_plan *p, bool packed) {
+  moon_conv_cut cut = {.depth = 256, .row_block = p->depthwise ? 32 : 8 * MOON_GEMM_MAX_ROWS, .channels = 32};
+  int64_t places = p->target_size[0] * p->target_size[1] * p->target_size[2];
+  cut.by_taps = p->nspans[0] * p->nspans[1] * p->nspans[2] > 1 && p->source_group >= 96 && places <= 32 * 32;
+  cut.panel = packed || wants_panels(p, p->g.batch * places) ? moon__min_i64(PANEL, p->target_group) : 0;
+  cut_jobs(p, &cut);
+  return cut;
+}
+
+static void set_blocks(conv_plan *p) {
+  int64_t whole = p->depthwise ? p->target_channels : p->target_group;
+  p->image_blocks = moon__ceildiv_i64(p->g.batch, p->cut.image_block);
+  p->blocks1 = moon__ceildiv_i64(p->target_size[1], p->cut.block1);
+  p->blocks2 = moon__ceildiv_i64(p->target_size[2], p->cut.block2);
+  p->column_blocks = moon__ceildiv_i64(whole, p->cut.column_block);
+  p->panels = p->cut.panel ? moon__ceildiv_i64(whole, p->cut.panel) : 0;
+}
+
+static bool number_in(const moon_loop *loop, int reg, float *x) {
+  for (int i = 0; i < loop->nnumbers; i++) {
+    if (loop->number[i].reg != reg) continue;
+    *x = (float)loop->number[i].f;
+    return !isnan(*x);
+  }
+  return false;
+}
+
+/* Does the loop only bring the sums into [lo, hi] (relu, relu6, clip)? */
+static bool is_clamp(const moon_finish *p, float *lo, float *hi) {
+  const moon_loop *loop = &p->e.loop;
+  int reg = p->e.acc;
+  *lo = -INFINITY, *hi = INFINITY;
+  for (int i = 0; i < loop->nins; i++) {
+    const moon_loop_ins *ins = &loop->ins[i];
+    float bound = 0;
+    bool relu = ins->op == MOON_OP_relu, most = ins->op == MOON_OP_minimum, least = relu || ins->op == MOON_OP_maximum;
+    int other = ins->src[0] == reg ? ins->src[1] : ins->src[0];
+    if ((!most && !least) || (ins->src[0] != reg && (relu || ins->src[1] != reg)) || (!relu && !number_in(loop, other, &bound)))
+      return false;
+    if (least ? *lo < bound : *lo > bound) *lo = bound;
+    if (most ? *hi > bound : *hi < bound) *hi = bound;
+    reg = ins->dst;
+  }
+  return !p->reduces && loop->nout == 1 && loop->out[0].reg == reg && loop->out[0].dtype == MOON_DTYPE_f32;
+}
+
+static moon_status plan_finish(const moon_fast *f, conv_plan *p, moon_choice *c, int64_t parts, int64_t njobs) {
+  moon_status s = moon__finish_plan(f, p->finish, true, c);
+  const moon_finish_input *start = s == MOON_OK && p->finish->start >= 0 ? &p->finish->in[p->finish->start] : NULL;
+  if (start && start->row_step != 0 && start->row_step != p->target_channels) s = MOON_EUNSUPPORTED;
+  if (s != MOON_OK) return s;
+  if ((p->place = moon__finish_place(p->finish, c)) < 0) return MOON_EUNSUPPORTED;
+  if (!moon__finish_parts(p->finish, parts, c)) return MOON_ESIZE;
+  p->clamp = !p->finish->plain && !p->cut.by_taps && is_clamp(p->finish, &p->lo, &p->hi);
+  moon__fast_phase(c, p->finish->plain || p->clamp ? moon__conv_run : moon__conv_run_finished, njobs);
+  if (p->finish->reduces) moon__fast_phase(c, moon__conv_combine, moon__finish_combine_jobs(p->finish));
+  return MOON_OK;
+}
+
+static moon_status plan_pack(conv_plan *p, moon_choice *c) {
+  int64_t jobs = p->g.groups * p->panels * p->taps, floats;
+  if (!moon__mul_i64(jobs * p->cut.panel, p->source_group, &floats)) return MOON_ESIZE;
+  if (!moon__fast_scratch(c, &p->packed, floats, sizeof(float))) return MOON_ESIZE;
+  moon__fast_phase(c, moon__conv_pack, jobs);
+  return MOON_OK;
+}
+
+static conv_plan *plan_new(const moon_fast *f, moon_choice *c, moon_geometry *g, bool backward) {
+  int64_t (*spans)(const moon_geometry *, int, moon_span *) = backward ? moon__spans_backward : moon__spans_forward;
+  int64_t count[3], total = 0, bytes;
+  for (int i = 0; i < 3; i++) total += count[i] = spans(g, i, NULL);
+  if (!moon__mul_i64(total, (int64_t)sizeof(moon_span), &bytes)) return NULL;
+  conv_plan *p = moon__fast_state(f, c, sizeof *p + (f->epilogue ? sizeof *p->finish : 0) + (size_t)bytes);
+  if (!p) return NULL;
+  p->g = *g;
+  p->backward = backward;
+  p->set = MOON_ISA_PICK(f->isa, moon__gemm_set);
+  p->conv = MOON_ISA_PICK(f->isa, moon__conv_set);
+  p->finish = f->epilogue ? (moon_finish *)(void *)(p + 1) : NULL;
+  set_roles(p);
+  moon_span *at = p->finish ? (moon_span *)(void *)(p->finish + 1) : (moon_span *)(void *)(p + 1);
+  for (int i = 0; i < 3; at += count[i++]) {
+    p->spans[i] = at;
+    p->nspans[i] = (int)spans(g, i, at);
+  }
+  return p;
+}
+
+static bool is_empty(const conv_plan *p) {
+  return p->g.batch == 0 || p->target_channels == 0 || p->nspans[0] == 0 || p->nspans[1] == 0 || p->nspans[2] == 0;
+}
+
+static moon_status plan_conv(const moon_fast *f, moon_choice *c, bool backward) {
+  moon_geometry g = moon__conv_geometry(f->node);
+  bool packed = f->node->op->id == MOON_OP_conv_packed;
+  flatten(&g);
+  conv_plan *p = plan_new(f, c, &g, backward);
+  if (!p) return MOON_EMEMORY;
+  c->dense_in = packed ? 7 : 3; /* what follows are operands of the finishing loop, of any strides */
+  c->kernel = backward ? MOON_ISA_TEXT(f->isa, "cpu_conv_input_grad_f32") : MOON_ISA_TEXT(f->isa, "cpu_conv_f32");
+  if (is_empty(p)) return f->epilogue ? MOON_EUNSUPPORTED : MOON_OK; /* nothing to compute */
+  p->cut = choose(p, packed);
+  p->pack = p->cut.panel && !packed;
+  set_blocks(p);
+  c->why = p->depthwise ? "depthwise" : p->cut.panel ? "direct, channels last, packed filter" : "direct, channels last";
+  moon_status s = p->pack ? plan_pack(p, c) : MOON_OK;
+  if (s != MOON_OK) return s;
+  int64_t parts = p->image_blocks * p->target_size[0] * p->blocks1 * p->blocks2, groups = p->depthwise ? 1 : g.groups;
+  if (p->finish) return plan_finish(f, p, c, parts, parts * groups * p->column_blocks);
+  moon__fast_phase(c, moon__conv_run, parts * groups * p->column_blocks);
+  return MOON_OK;
+}
+
+moon_status moon__cpu_conv_plan(const moon_fast *f, moon_choice *c) { return plan_conv(f, c, false); }
+moon_status moon__cpu_conv_input_grad_plan(const moon_fast *f, moon_choice *c) { return plan_conv(f, c, true); }
