@@ -9,7 +9,7 @@
 #include "fast.h"
 #include "ops/attrs.h"
 
-enum { PANEL = 32, LEAST_FILTERS = 256, LEAST_CHANNELS = 32 };
+enum { PANEL = 32, LEAST_FILTERS = 256, LEAST_CHANNELS = 32 }; /* of windows of more than one place */
 
 typedef struct pack_plan { int64_t rows, f; } pack_plan;
 
@@ -45,8 +45,10 @@ bool moon__cpu_conv_packed_has(const moon_node *node) {
   const moon_shape *p = &node->inputs[2]->type.shape;
   for (int i = 0; i < node->ninputs; i++)
     if (node->inputs[i]->type.dtype != MOON_DTYPE_f32) return false;
-  if (g.groups != 1 || g.c_out % PANEL != 0 || g.c_out < LEAST_FILTERS || g.c_in < LEAST_CHANNELS || p->ndim != 4) return false;
-  return p->dim[0] == g.c_out / PANEL && p->dim[1] == g.window[0] * g.window[1] * g.window[2] && p->dim[2] == g.c_in &&
+  int64_t taps = g.window[0] * g.window[1] * g.window[2];
+  if (g.groups != 1 || g.c_out % PANEL != 0 || p->ndim != 4) return false;
+  if (taps > 1 && (g.c_out < LEAST_FILTERS || g.c_in < LEAST_CHANNELS)) return false;
+  return p->dim[0] == g.c_out / PANEL && p->dim[1] == taps && p->dim[2] == g.c_in &&
          p->dim[3] == PANEL;
 }
 bool moon__cpu_conv_packed_fits(const moon_fast *f) { return moon__cpu_conv_packed_has(f->node); }
