@@ -119,19 +119,23 @@ static moon_status build_leaky_relu(moon_context *ctx, const moon_body *b) {
 
 /* ---- Limits ---- */
 
-/* min(relu(x), 6), with gradient 0 from 6 on, as below 0. */
-static moon_value *relu6(moon_context *ctx, moon_value *x) {
-  moon_value *y = moon__unary(ctx, MOON_OP_relu, x), *six = moon__number(ctx, x, 6);
-  return moon__where(ctx, moon__binary(ctx, MOON_OP_ge, y, six), six, y);
-}
-
 static moon_status build_relu6(moon_context *ctx, const moon_body *b) {
-  b->out[0] = relu6(ctx, b->in[0]);
+  b->out[0] = moon__binary(ctx, MOON_OP_minimum, moon__unary(ctx, MOON_OP_relu, b->in[0]), number(ctx, b, 6));
   return moon__rule_built(ctx, b);
 }
 
+/* dx = dy where y is neither bound: y, which who comes next needs anyway, tells all. */
+static moon_status grad_relu6(moon_context *ctx, const moon_grad *g) {
+  moon_value *y = g->y[0], *dy = g->dy[0];
+  if (!dy || !g->need[0]) return MOON_OK;
+  moon_value *zero = moon__number(ctx, y, 0), *below = moon__binary(ctx, MOON_OP_lt, y, moon__number(ctx, y, 6));
+  g->dx[0] = moon__where(ctx, moon__binary(ctx, MOON_OP_gt, y, zero), moon__where(ctx, below, dy, zero), zero);
+  return g->dx[0] ? MOON_OK : ctx->status;
+}
+
 static moon_status build_hard_sigmoid(moon_context *ctx, const moon_body *b) {
-  b->out[0] = moon__scale(ctx, relu6(ctx, moon__add(ctx, b->in[0], number(ctx, b, 3))), 1.0 / 6.0);
+  moon_value *x = moon__add(ctx, b->in[0], number(ctx, b, 3));
+  b->out[0] = moon__scale(ctx, moon__apply(ctx, MOON_OP_relu6, NULL, 1, &x), 1.0 / 6.0);
   return moon__rule_built(ctx, b);
 }
 
@@ -184,7 +188,7 @@ MOON_OP(leaky_relu) = {MOON_OP_HEAD(leaky_relu),
                        .infer = moon__infer_same,
                        .build = build_leaky_relu,
                        .doc = "x above 0, alpha x below: x [..] -> [..]."};
-MOON_OP(relu6) = {MOON_OP_HEAD(relu6), ACTIVATION, .infer = moon__infer_same, .build = build_relu6,
+MOON_OP(relu6) = {MOON_OP_HEAD(relu6), ACTIVATION, .infer = moon__infer_same, .grad = grad_relu6, .build = build_relu6,
                   .doc = "x kept within 0 and 6: x [..] -> [..]."};
 MOON_OP(hard_sigmoid) = {MOON_OP_HEAD(hard_sigmoid), ACTIVATION, .infer = moon__infer_same, .build = build_hard_sigmoid,
                          .doc = "relu6(x + 3) / 6: x [..] -> [..]."};

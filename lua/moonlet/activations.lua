@@ -36,7 +36,7 @@ define("silu", by_op("silu"), "swish")
 define("mish", function(x) return x * core.tanh(core.softplus(x)) end)
 define("softsign", function(x) return x / (core.abs(x) + 1) end)
 define("leaky_relu", function(x) return core.maximum(x, x * 0.2) end)
-define("relu6", function(x) return core.minimum(core.relu(x), 6) end)
+define("relu6", by_op("relu6"))
 define("hard_sigmoid", function(x) return core.minimum(core.relu(x / 6 + 0.5), 1) end)
 define("hard_silu", function(x) return x * names.hard_sigmoid(x) end, "hard_swish")
 
