@@ -3,6 +3,22 @@
 */
 #include "plain.h"
 
+#include "tensor/tensor.h"
+
+/* Elements [from, from + n) of a part. Most parts are dense, and short rows of them many. */
+static void copy_part(const moon_array *x, bool dense, int64_t from, int64_t n, char *y) {
+  if (dense) memcpy(y, moon__at(x, from), (size_t)n * moon_dtype_bytes(x->dtype));
+  else moon__copy_elements(x, from, from + n, y);
+}
+
+static bool is_dense(const moon_array *x) {
+  int64_t strides[MOON_MAX_DIMS];
+  moon__dense_strides(x->ndim, x->shape, strides);
+  for (int i = 0; i < x->ndim; i++)
+    if (x->shape[i] != 1 && x->strides[i] != strides[i]) return false;
+  return true;
+}
+
 /* Copies whole positions [lo, hi) of y from the parts they come from. */
 static void concat_run(const moon_call *call, int64_t first, int64_t last) {
   const moon_axis_attrs *a = call->attrs;
@@ -12,12 +28,16 @@ static void concat_run(const moon_call *call, int64_t first, int64_t last) {
   moon__job_range(moon__array_count(y), 1, first, last, &lo, &hi);
   if (lo >= hi) return;
   int64_t row = y->shape[axis] * inner;
+  int looked_at = -1;
+  bool dense = false;
   while (lo < hi) {
     int64_t outer = lo / row, left = lo % row;
     int p = 0;
     while (left >= call->in[p].shape[axis] * inner) left -= call->in[p++].shape[axis] * inner;
     int64_t part = call->in[p].shape[axis] * inner, n = moon__min_i64(hi - lo, part - left);
-    moon__copy_elements(&call->in[p], outer * part + left, outer * part + left + n, moon__at(y, lo));
+    if (p != looked_at) dense = is_dense(&call->in[p]);
+    looked_at = p;
+    copy_part(&call->in[p], dense, outer * part + left, n, moon__at(y, lo));
     lo += n;
   }
 }
