@@ -1,13 +1,13 @@
 /*
-** gemm.c: f32 matmul by register tiles: which operands are packed, how the product is cut into jobs. The tiles are in gemm_isa.c.
+** gemm.c: f32 matmul by register tiles, as its tuning says (gemm_tuning.h). The tiles are in gemm_isa.c.
 ** Shape letters: a [m, k], b [k, n], c [m, n], each times a batch.
 **
-** b is packed into panels [n / width][k][width] when it is used often enough to pay for it or its columns do not lie side by side;
+** b is packed into panels [n / width][k][width], all of it before or a part of a panel at a time by the job that is about to use it;
 ** a only when neither its rows nor its columns are contiguous. Where m n is small and
 ** k is long, k is cut too, and the partial products are added up in a later phase, in order. A loop that finishes the product runs
 ** over each block, which is on the stack then, once its sums are complete.
 */
-#include "gemm.h"
+#include "gemm_tuning.h"
 
 #include <string.h>
 
@@ -19,27 +19,25 @@
 
 typedef struct gemm_plan {
   const moon_gemm_set *set;
-  int64_t m, n, k, batch;
+  moon_product p; /* as tiles see it */
+  moon_gemm_tuning t;
   int nbatch;
   int64_t batch_size[MOON_MAX_DIMS], a_batch[MOON_MAX_DIMS], b_batch[MOON_MAX_DIMS]; /* outermost first */
-  int64_t a_row, a_column, b_row, b_column;
-  bool pack_a, pack_b, dots, stream;
-  bool turned; /* a is the operand b turned round, b is a: the product is computed as its transpose, block by block */
   moon_gemm_form form;
-  int width, height;
-  int64_t m_block, n_block, k_block, k_segment, m_blocks, n_blocks, segments;
+  int64_t wide; /* columns of a panel */
+  int64_t m_blocks, n_blocks, k_segment;
   int64_t a_packs, b_packs;            /* panels to pack of each operand */
   int64_t packs_per_job;
   int64_t a_matrices, b_matrices;      /* matrices that are packed: 1 or batch */
   size_t a_packed, b_packed, partial;  /* offsets in scratch */
-  int64_t a_bytes_step, b_bytes_step;  /* floats from one packed matrix to the next */
+  int64_t a_packed_step, b_packed_step; /* floats from one packed matrix to the next */
   int64_t sum_rows;                    /* of a job that adds up partial products for a loop */
   moon_finish *finish;                 /* behind the plan; NULL: none */
 } gemm_plan;
 
-/* Sums on the stack, at most; results of a job that adds up partial products; numbers packed by a job, at least: another thread would
-** fetch fewer, and have them fetched back, for longer than packing takes. */
-enum { BLOCK_FLOATS = 16384, SUM_BLOCK = 4096, PACK_FLOATS = 16384 };
+/* Results of a job that adds up partial products; numbers packed by a job, at least: another thread would fetch fewer, and have them
+** fetched back, for longer than packing takes. */
+enum { SUM_BLOCK = 4096, PACK_FLOATS = 16384 };
 
 /* ---- Tiles over panels ---- */
 
@@ -70,200 +68,215 @@ void moon__gemm_panel(const moon_gemm_set *set, moon_gemm_form form, moon_gemm_t
 
 /* ---- Phases ---- */
 
-static int64_t batch_offset(const gemm_plan *p, const int64_t *strides, int64_t batch) {
-  return moon__offset_at(p->nbatch, p->batch_size, strides, batch);
+static int64_t batch_offset(const gemm_plan *g, const int64_t *strides, int64_t batch) {
+  return moon__offset_at(g->nbatch, g->batch_size, strides, batch);
 }
 
 static const float *matrix(const moon_array *x) { return (const float *)(const void *)x->data; }
-static const float *left(const gemm_plan *p, const moon_call *call) { return matrix(&call->in[p->turned ? 1 : 0]); }
-static const float *right(const gemm_plan *p, const moon_call *call) { return matrix(&call->in[p->turned ? 0 : 1]); }
-static int64_t panel_columns(const gemm_plan *p) { return (int64_t)p->width * p->set->lanes; }
+static const float *left(const gemm_plan *g, const moon_call *call) { return matrix(&call->in[g->t.turned ? 1 : 0]); }
+static const float *right(const gemm_plan *g, const moon_call *call) { return matrix(&call->in[g->t.turned ? 0 : 1]); }
 
-static void pack_b_panel(const gemm_plan *p, const moon_call *call, int64_t job) {
-  int64_t wide = panel_columns(p), panels = moon__ceildiv_i64(p->n, wide), which = job / panels, at = job % panels * wide;
-  const float *b = right(p, call) + batch_offset(p, p->b_batch, which) + at * p->b_column;
-  float *out = (float *)(void *)(call->scratch + p->b_packed) + which * p->b_bytes_step + at * p->k;
-  p->set->pack(out, b, p->k, moon__min_i64(wide, p->n - at), p->b_row, p->b_column, wide);
+static void pack_b_panel(const gemm_plan *g, const moon_call *call, int64_t job) {
+  const moon_product *p = &g->p;
+  int64_t panels = moon__ceildiv_i64(p->n, g->wide), which = job / panels, at = job % panels * g->wide;
+  const float *b = right(g, call) + batch_offset(g, g->b_batch, which) + at * p->b_column;
+  float *out = (float *)(void *)(call->scratch + g->b_packed) + which * g->b_packed_step + at * p->k;
+  g->set->pack(out, b, p->k, moon__min_i64(g->wide, p->n - at), p->b_row, p->b_column, g->wide);
 }
 
-static void pack_a_tile(const gemm_plan *p, const moon_call *call, int64_t job) {
-  int64_t tiles = moon__ceildiv_i64(p->m, p->height), which = job / tiles, at = job % tiles * p->height;
-  const float *a = left(p, call) + batch_offset(p, p->a_batch, which) + at * p->a_row;
-  float *out = (float *)(void *)(call->scratch + p->a_packed) + which * p->a_bytes_step + at * p->k;
-  p->set->pack(out, a, p->k, moon__min_i64(p->height, p->m - at), p->a_column, p->a_row, p->height);
+static void pack_a_tile(const gemm_plan *g, const moon_call *call, int64_t job) {
+  const moon_product *p = &g->p;
+  int64_t height = g->t.height, tiles = moon__ceildiv_i64(p->m, height), which = job / tiles, at = job % tiles * height;
+  const float *a = left(g, call) + batch_offset(g, g->a_batch, which) + at * p->a_row;
+  float *out = (float *)(void *)(call->scratch + g->a_packed) + which * g->a_packed_step + at * p->k;
+  g->set->pack(out, a, p->k, moon__min_i64(height, p->m - at), p->a_column, p->a_row, height);
 }
 
 static void run_pack(const moon_call *call, int64_t first, int64_t last) {
-  const gemm_plan *p = call->state;
-  int64_t end = moon__min_i64(last * p->packs_per_job, p->a_packs + p->b_packs);
-  for (int64_t i = first * p->packs_per_job; i < end; i++) {
-    if (i < p->b_packs) pack_b_panel(p, call, i);
-    else pack_a_tile(p, call, i - p->b_packs);
+  const gemm_plan *g = call->state;
+  int64_t end = moon__min_i64(last * g->packs_per_job, g->a_packs + g->b_packs);
+  for (int64_t i = first * g->packs_per_job; i < end; i++) {
+    if (i < g->b_packs) pack_b_panel(g, call, i);
+    else pack_a_tile(g, call, i - g->b_packs);
   }
 }
 
 /* A block of c: rows [i, i + m) and columns [j, j + n) of a product of the batch. */
 typedef struct block { int64_t batch, i, j, m, n; } block;
 
-static const float *start_of(const gemm_plan *p, const moon_call *call, const block *at, int64_t *step) {
-  if (!p->finish || p->finish->start < 0) return NULL;
-  const moon_finish_input *in = &p->finish->in[p->finish->start];
+static const float *start_of(const gemm_plan *g, const moon_call *call, const block *at, int64_t *step) {
+  if (!g->finish || g->finish->start < 0) return NULL;
+  const moon_finish_input *in = &g->finish->in[g->finish->start];
   *step = in->row_step;
-  return matrix(&call->in[p->finish->nproduct + p->finish->start]) + (at->batch * p->m + at->i) * in->row_step + at->j;
+  return matrix(&call->in[g->finish->nproduct + g->finish->start]) + (at->batch * g->p.m + at->i) * in->row_step + at->j;
+}
+
+/* Where b's columns from `column` on begin, from k on, as they lie or as they were packed before. */
+static const float *columns_at(const gemm_plan *g, const moon_call *call, int64_t batch, int64_t k, int64_t column) {
+  const moon_product *p = &g->p;
+  if (g->t.pack_b != MOON_GEMM_PACK_ONCE)
+    return right(g, call) + batch_offset(g, g->b_batch, batch) + k * p->b_row + column * p->b_column;
+  const float *b = (float *)(void *)(call->scratch + g->b_packed) + (g->b_matrices > 1 ? batch : 0) * g->b_packed_step;
+  return b + column * p->k + k * g->wide;
+}
+
+static const float *rows_at(const gemm_plan *g, const moon_call *call, int64_t batch, int64_t row, int64_t k) {
+  const moon_product *p = &g->p;
+  if (!g->t.pack_a) return left(g, call) + batch_offset(g, g->a_batch, batch) + row * p->a_row + k * p->a_column;
+  const float *a = (float *)(void *)(call->scratch + g->a_packed) + (g->a_matrices > 1 ? batch : 0) * g->a_packed_step;
+  return a + row * p->k + k * g->t.height;
 }
 
 /* c, the block's, over [k, k + length). */
-static void multiply(const gemm_plan *p, const moon_call *call, const block *at, float *c, int64_t c_step, int64_t k, int64_t length,
+static void multiply(const gemm_plan *g, const moon_call *call, const block *at, float *c, int64_t c_step, int64_t k, int64_t length,
                      bool add) {
-  int64_t wide = panel_columns(p), a_tile = p->height * p->a_row;
-  moon_gemm_tile t = {.c_step = c_step, .nsegments = 1, .length = length, .add = add};
-  const float *start = add ? NULL : start_of(p, call, at, &t.start_step);
-  t.a_step = p->form == MOON_GEMM_ROWS ? p->a_row : p->a_column;
-  if (p->pack_a) {
-    t.a = (float *)(void *)(call->scratch + p->a_packed) + (p->a_matrices > 1 ? at->batch : 0) * p->a_bytes_step + at->i * p->k +
-          k * p->height;
-    t.a_step = p->height;
-    a_tile = p->height * p->k;
-  } else {
-    t.a = left(p, call) + batch_offset(p, p->a_batch, at->batch) + at->i * p->a_row + k * p->a_column;
-  }
-  const float *b = right(p, call) + batch_offset(p, p->b_batch, at->batch) + k * p->b_row + at->j * p->b_column;
-  if (p->pack_b)
-    b = (float *)(void *)(call->scratch + p->b_packed) + (p->b_matrices > 1 ? at->batch : 0) * p->b_bytes_step + at->j * p->k +
-        k * wide;
-  t.b_step = p->pack_b ? wide : p->b_row;
-  for (int64_t j = 0; j < at->n; j += wide) {
-    t.b = p->pack_b ? b + j * p->k : b + j;
+  _Alignas(64) float panel[MOON_GEMM_PANEL_FLOATS];
+  const moon_product *p = &g->p;
+  bool packed = g->t.pack_b != MOON_GEMM_PACK_NEVER;
+  int64_t a_tile = g->t.height * (g->t.pack_a ? p->k : p->a_row);
+  moon_gemm_tile t = {.c_step = c_step, .nsegments = 1, .length = length, .add = add, .b_step = packed ? g->wide : p->b_row};
+  const float *start = add ? NULL : start_of(g, call, at, &t.start_step);
+  t.a = rows_at(g, call, at->batch, at->i, k);
+  t.a_step = g->t.pack_a ? g->t.height : g->form == MOON_GEMM_ROWS ? p->a_row : p->a_column;
+  for (int64_t j = 0; j < at->n; j += g->wide) {
+    t.columns = moon__min_i64(g->wide, at->n - j);
+    t.b = columns_at(g, call, at->batch, k, at->j + j);
+    if (g->t.pack_b == MOON_GEMM_PACK_JOBS) {
+      g->set->pack(panel, t.b, length, t.columns, p->b_row, p->b_column, g->wide);
+      t.b = panel;
+    }
     t.c = c + j;
     t.start = start ? start + j : NULL;
-    t.columns = moon__min_i64(wide, at->n - j);
-    moon__gemm_panel(p->set, p->form, t, at->m, p->height, a_tile, p->width, p->pack_b);
+    moon__gemm_panel(g->set, g->form, t, at->m, g->t.height, a_tile, g->t.width, packed);
   }
 }
 
+static void stream(const gemm_plan *g, const moon_call *call, const block *at, float *c, int64_t c_step, int64_t k, int64_t length) {
+  int64_t step = 0;
+  const float *start = start_of(g, call, at, &step);
+  for (int64_t i = 0; i < at->m; i++) {
+    if (start) memcpy(c + i * c_step, start + i * step, (size_t)at->n * sizeof *c);
+    else memset(c + i * c_step, 0, (size_t)at->n * sizeof *c);
+  }
+  g->set->stream(c, c_step, rows_at(g, call, at->batch, at->i, k), g->p.a_row, g->p.a_column, columns_at(g, call, at->batch, k, at->j),
+                 g->p.b_row, at->m, at->n, length);
+}
+
 /* The block's sums over [k, end). */
-static void make_sums(const gemm_plan *p, const moon_call *call, const block *at, float *c, int64_t c_step, int64_t k, int64_t end) {
+static void make_sums(const gemm_plan *g, const moon_call *call, const block *at, float *c, int64_t c_step, int64_t k, int64_t end) {
   bool add = false;
-  if (p->stream) {
-    int64_t step = 0;
-    const float *start = start_of(p, call, at, &step);
-    for (int64_t i = 0; i < at->m; i++) {
-      if (start) memcpy(c + i * c_step, start + i * step, (size_t)at->n * sizeof *c);
-      else memset(c + i * c_step, 0, (size_t)at->n * sizeof *c);
-    }
-    const float *a = left(p, call) + batch_offset(p, p->a_batch, at->batch) + at->i * p->a_row + k * p->a_column;
-    const float *b = right(p, call) + batch_offset(p, p->b_batch, at->batch) + k * p->b_row + at->j;
-    p->set->stream(c, c_step, a, p->a_row, p->a_column, b, p->b_row, at->m, at->n, end - k);
+  if (g->t.way == MOON_GEMM_STREAM) {
+    stream(g, call, at, c, c_step, k, end - k);
     return;
   }
-  if (p->dots) {
-    const float *a = left(p, call) + batch_offset(p, p->a_batch, at->batch) + at->i * p->a_row;
-    const float *b = right(p, call) + batch_offset(p, p->b_batch, at->batch) + at->j * p->b_column;
-    p->set->dots(c, c_step, a, p->a_row, b, p->b_column, at->m, at->n, p->k);
+  if (g->t.way == MOON_GEMM_DOTS) {
+    g->set->dots(c, c_step, rows_at(g, call, at->batch, at->i, k), g->p.a_row, columns_at(g, call, at->batch, k, at->j), g->p.b_column,
+                 at->m, at->n, end - k);
     return;
   }
   do { /* once even where k is 0: the sums are what they start from then */
-    int64_t length = moon__min_i64(p->k_block, end - k);
-    multiply(p, call, at, c, c_step, k, length, add);
+    int64_t length = moon__min_i64(g->t.k_block, end - k);
+    multiply(g, call, at, c, c_step, k, length, add);
     k += length;
     add = true;
   } while (k < end);
 }
 
-static block block_of(const gemm_plan *p, int64_t job, int64_t *segment) {
+static block block_of(const gemm_plan *g, int64_t job, int64_t *segment) {
   block at;
-  *segment = job % p->segments;
-  job /= p->segments;
-  at.j = job % p->n_blocks * p->n_block;
-  job /= p->n_blocks;
-  at.i = job % p->m_blocks * p->m_block;
-  at.batch = job / p->m_blocks;
-  at.m = moon__min_i64(p->m_block, p->m - at.i);
-  at.n = moon__min_i64(p->n_block, p->n - at.j);
+  *segment = job % g->t.segments;
+  job /= g->t.segments;
+  at.j = job % g->n_blocks * g->t.n_block;
+  job /= g->n_blocks;
+  at.i = job % g->m_blocks * g->t.m_block;
+  at.batch = job / g->m_blocks;
+  at.m = moon__min_i64(g->t.m_block, g->p.m - at.i);
+  at.n = moon__min_i64(g->t.n_block, g->p.n - at.j);
   return at;
 }
 
 static void run_multiply(const moon_call *call, int64_t first, int64_t last) {
-  const gemm_plan *p = call->state;
+  const gemm_plan *g = call->state;
   for (int64_t job = first; job < last; job++) {
     int64_t segment;
-    block at = block_of(p, job, &segment);
-    int64_t k = segment * p->k_segment, end = moon__min_i64(p->k, k + p->k_segment);
+    block at = block_of(g, job, &segment);
+    int64_t k = segment * g->k_segment, end = moon__min_i64(g->p.k, k + g->k_segment);
     float *c = (float *)(void *)call->out[0].data;
-    if (p->segments > 1) c = (float *)(void *)(call->scratch + p->partial) + segment * p->batch * p->m * p->n;
-    make_sums(p, call, &at, c + (at.batch * p->m + at.i) * p->n + at.j, p->n, k, end);
+    if (g->t.segments > 1) c = (float *)(void *)(call->scratch + g->partial) + segment * g->p.batch * g->p.m * g->p.n;
+    make_sums(g, call, &at, c + (at.batch * g->p.m + at.i) * g->p.n + at.j, g->p.n, k, end);
   }
 }
 
 static void run_sum(const moon_call *call, int64_t first, int64_t last) {
-  const gemm_plan *p = call->state;
-  int64_t count = p->batch * p->m * p->n;
-  const float *partial = (const float *)(const void *)(call->scratch + p->partial);
-  moon__sum_parts((float *)(void *)call->out[0].data, partial, p->segments, count, moon__min_i64(count, first * SUM_BLOCK),
+  const gemm_plan *g = call->state;
+  int64_t count = g->p.batch * g->p.m * g->p.n;
+  const float *partial = (const float *)(const void *)(call->scratch + g->partial);
+  moon__sum_parts((float *)(void *)call->out[0].data, partial, g->t.segments, count, moon__min_i64(count, first * SUM_BLOCK),
                   moon__min_i64(count, last * SUM_BLOCK));
 }
 
 /* ---- Phases of a product that a loop finishes ---- */
 
 /* Makes a block's sums on the stack, the right way round; x: where they are. */
-static block make_block(const gemm_plan *p, const moon_call *call, int64_t job, float *sums, const float **x) {
+static block make_block(const gemm_plan *g, const moon_call *call, int64_t job, float *sums, const float **x) {
   int64_t segment;
-  block at = block_of(p, job, &segment);
-  make_sums(p, call, &at, sums, at.n, 0, p->k);
+  block at = block_of(g, job, &segment);
+  make_sums(g, call, &at, sums, at.n, 0, g->p.k);
   *x = sums;
-  if (!p->turned) return at;
-  *x = sums + BLOCK_FLOATS / 2;
-  p->set->pack(sums + BLOCK_FLOATS / 2, sums, at.n, at.m, 1, at.n, at.m);
+  if (!g->t.turned) return at;
+  *x = sums + MOON_GEMM_SUM_FLOATS / 2;
+  g->set->pack(sums + MOON_GEMM_SUM_FLOATS / 2, sums, at.n, at.m, 1, at.n, at.m);
   return (block){.batch = at.batch, .i = at.j, .j = at.i, .m = at.n, .n = at.m};
 }
 
 static void run_finished(const moon_call *call, int64_t first, int64_t last) {
-  const gemm_plan *p = call->state;
-  _Alignas(64) float sums[BLOCK_FLOATS];
+  const gemm_plan *g = call->state;
+  _Alignas(64) float sums[MOON_GEMM_SUM_FLOATS];
   const float *x;
   moon_finishing r;
-  int64_t rows = p->turned ? p->n : p->m;
-  moon__finish_begin(&r, p->finish, call);
+  int64_t rows = g->t.turned ? g->p.n : g->p.m;
+  moon__finish_begin(&r, g->finish, call);
   for (int64_t job = first; job < last; job++) {
-    block at = make_block(p, call, job, sums, &x);
-    int64_t part = at.batch * (p->turned ? p->n_blocks : p->m_blocks) + at.i / (p->turned ? p->n_block : p->m_block);
+    block at = make_block(g, call, job, sums, &x);
+    int64_t part = at.batch * (g->t.turned ? g->n_blocks : g->m_blocks) + at.i / (g->t.turned ? g->t.n_block : g->t.m_block);
     moon__finish_block(&r, x, at.n, at.batch * rows + at.i, at.m, at.j, at.n, part, true);
   }
 }
 
 static void run_turned(const moon_call *call, int64_t first, int64_t last) {
-  const gemm_plan *p = call->state;
-  _Alignas(64) float sums[BLOCK_FLOATS];
+  const gemm_plan *g = call->state;
+  _Alignas(64) float sums[MOON_GEMM_SUM_FLOATS];
   const float *x;
   for (int64_t job = first; job < last; job++) {
-    block at = make_block(p, call, job, sums, &x);
-    float *c = (float *)(void *)call->out[0].data + (at.batch * p->n + at.i) * p->m + at.j;
-    for (int64_t i = 0; i < at.m; i++, c += p->m, x += at.n) memcpy(c, x, (size_t)at.n * sizeof *c);
+    block at = make_block(g, call, job, sums, &x);
+    float *c = (float *)(void *)call->out[0].data + (at.batch * g->p.n + at.i) * g->p.m + at.j;
+    for (int64_t i = 0; i < at.m; i++, c += g->p.m, x += at.n) memcpy(c, x, (size_t)at.n * sizeof *c);
   }
 }
 
 static void run_finished_sum(const moon_call *call, int64_t first, int64_t last) {
-  const gemm_plan *p = call->state;
-  _Alignas(64) float sums[BLOCK_FLOATS];
+  const gemm_plan *g = call->state;
+  _Alignas(64) float sums[MOON_GEMM_SUM_FLOATS];
   moon_finishing r;
-  int64_t rows = p->batch * p->m;
-  moon__finish_begin(&r, p->finish, call);
+  int64_t rows = g->p.batch * g->p.m;
+  moon__finish_begin(&r, g->finish, call);
   for (int64_t job = first; job < last; job++) {
-    int64_t row = job * p->sum_rows, n = moon__min_i64(p->sum_rows, rows - row);
-    const float *partial = (const float *)(const void *)(call->scratch + p->partial) + row * p->n;
-    moon__sum_parts(sums, partial, p->segments, rows * p->n, 0, n * p->n);
-    moon__finish_block(&r, sums, p->n, row, n, 0, p->n, job, true);
+    int64_t row = job * g->sum_rows, n = moon__min_i64(g->sum_rows, rows - row);
+    const float *partial = (const float *)(const void *)(call->scratch + g->partial) + row * g->p.n;
+    moon__sum_parts(sums, partial, g->t.segments, rows * g->p.n, 0, n * g->p.n);
+    moon__finish_block(&r, sums, g->p.n, row, n, 0, g->p.n, job, true);
   }
 }
 
 static void run_combine(const moon_call *call, int64_t first, int64_t last) {
-  const gemm_plan *p = call->state;
-  moon__finish_combine(p->finish, call, first, last);
+  const gemm_plan *g = call->state;
+  moon__finish_combine(g->finish, call, first, last);
 }
 
 /* ---- Plan ---- */
 
-static bool read_shapes(gemm_plan *p, const moon_array *a, const moon_array *b) {
+static bool read_shapes(gemm_plan *g, const moon_array *a, const moon_array *b) {
+  moon_product *p = &g->p;
   int nd = a->ndim;
   if (nd < 2 || b->ndim != nd) return false;
   p->m = a->shape[nd - 2], p->k = a->shape[nd - 1], p->n = b->shape[nd - 1];
@@ -271,194 +284,145 @@ static bool read_shapes(gemm_plan *p, const moon_array *a, const moon_array *b) 
   p->b_row = b->strides[nd - 2], p->b_column = b->strides[nd - 1];
   p->batch = 1;
   for (int i = nd - 3; i >= 0; i--) { /* one b for the whole batch: its axes are more rows of a, where they lie so */
-    bool inner = p->nbatch == 0;
+    bool inner = g->nbatch == 0;
     if (inner && b->strides[i] == 0 && (a->strides[i] == p->a_row * p->m || a->shape[i] == 1)) {
       p->m *= a->shape[i];
       continue;
     }
     p->batch *= a->shape[i];
-    p->batch_size[p->nbatch] = a->shape[i];
-    p->a_batch[p->nbatch] = a->strides[i];
-    p->b_batch[p->nbatch++] = b->strides[i];
+    g->batch_size[g->nbatch] = a->shape[i];
+    g->a_batch[g->nbatch] = a->strides[i];
+    g->b_batch[g->nbatch++] = b->strides[i];
   }
-  for (int i = 0, j = p->nbatch - 1; i < j; i++, j--) {
-    int64_t s = p->batch_size[i], x = p->a_batch[i], y = p->b_batch[i];
-    p->batch_size[i] = p->batch_size[j], p->a_batch[i] = p->a_batch[j], p->b_batch[i] = p->b_batch[j];
-    p->batch_size[j] = s, p->a_batch[j] = x, p->b_batch[j] = y;
+  for (int i = 0, j = g->nbatch - 1; i < j; i++, j--) {
+    int64_t s = g->batch_size[i], x = g->a_batch[i], y = g->b_batch[i];
+    g->batch_size[i] = g->batch_size[j], g->a_batch[i] = g->a_batch[j], g->b_batch[i] = g->b_batch[j];
+    g->batch_size[j] = s, g->a_batch[j] = x, g->b_batch[j] = y;
   }
   return true;
 }
 
-static void swap_i64(int64_t *x, int64_t *y) {
-  int64_t keep = *x;
-  *x = *y;
-  *y = keep;
-}
-
-/* Rows of b that lie along k are read in place as the rows of the product turned round, b' a'; a, the smaller, is packed instead. */
-static void turn(gemm_plan *p) {
-  p->turned = true;
-  swap_i64(&p->m, &p->n);
-  swap_i64(&p->a_row, &p->b_column);
-  swap_i64(&p->a_column, &p->b_row);
-  for (int i = 0; i < p->nbatch; i++) swap_i64(&p->a_batch[i], &p->b_batch[i]);
-}
-
-static void choose_tiles(gemm_plan *p) {
-  const moon_gemm_set *set = p->set;
-  int64_t lanes = set->lanes;
-  bool b_rows = p->b_column == 1 || p->n == 1;
-  p->dots = p->m <= 3 && p->a_column == 1 && !b_rows && p->b_row == 1;
-  p->stream = p->m <= MOON_GEMM_STREAM_ROWS && b_rows && p->k > 1;
-  if (!p->dots && !b_rows && p->b_row == 1 && p->m < p->n / 2) turn(p);
-  p->width = p->n <= lanes ? 1 : p->m <= set->rows[4] && p->n > 2 * lanes ? 4 : 2;
-  /* Rows that fall onto the same sets of the first-level cache: no more of them than it has ways to spare. */
-  bool same_sets = p->a_column == 1 && p->a_row % 512 == 0 && set->rows[p->width] > 8;
-  p->height = moon__gemm_height(p->m, same_sets ? 8 : set->rows[p->width]);
-  p->pack_b = !p->dots && !p->stream && (p->turned || !b_rows || p->m > 40 * set->rows[2]);
-  p->form = p->a_row == 1 && p->a_column != 1 ? MOON_GEMM_COLUMNS : MOON_GEMM_ROWS;
-  bool contiguous = p->a_row == 1 || p->a_column == 1;
-  p->pack_a = !p->dots && !p->stream && !p->turned && !contiguous;
-  if (p->pack_a) p->form = MOON_GEMM_COLUMNS;
-}
-
-/* Microseconds: operations at the speed of the tiles, or bytes of b from memory. */
-static double job_us(const gemm_plan *p, double m, double n, double k) {
-  double rate = p->set->lanes == 16 ? 220e3 : p->set->lanes == 8 ? 110e3 : 25e3;
-  double flops = 2.0 * m * n * k / rate, bytes = 4.0 * n * k / 40e3;
-  return flops > bytes ? flops : bytes;
-}
-
-/* What blocks of so many tiles and panels cost two cores: work of the largest parts, operands that pass by from the third-level
-** cache, calls. */
-static double blocks_us(const gemm_plan *p, int64_t m_block, int64_t n_block) {
-  double m_blocks = (double)moon__ceildiv_i64(p->m, m_block), n_blocks = (double)moon__ceildiv_i64(p->n, n_block);
-  double jobs = m_blocks * n_blocks * (double)p->batch, k = (double)p->k;
-  double us = job_us(p, (double)m_block, (double)n_block, k), whole = job_us(p, (double)p->m, (double)p->n, k) * (double)p->batch;
-  if (us > 60) return 1e18 * us;
-  double half = jobs > 1 ? 2 + (jobs / 2 + (jobs < 16 ? 0.5 : 0)) * us : us, most = jobs > 1 && whole / 2 > half ? whole / 2 : half;
-  double a_bytes = 4 * (double)m_block * k, b_bytes = 4 * (double)n_block * k;
-  double passes = a_bytes < 500e3 ? m_blocks : jobs / (double)p->batch; /* a block of a stays in the second-level cache */
-  return most + (passes * a_bytes + m_blocks * n_blocks * b_bytes) * (double)p->batch / 2 / 100e3 + jobs * 0.15;
-}
-
-static void choose_blocks(gemm_plan *p) {
-  int64_t wide = panel_columns(p), tiles = moon__ceildiv_i64(p->m, p->height), panels = moon__ceildiv_i64(p->n, wide);
-  bool few = !p->pack_b && !p->dots && p->m <= p->set->rows[4]; /* b passes by once, row after row */
-  double best = -1;
-  p->k_block = few ? 16 : moon__ceildiv_i64(p->k, moon__ceildiv_i64(moon__max_i64(p->k, 1), 1024));
-  if (p->dots) p->k_block = p->k;
-  if (p->stream) p->k_block = moon__min_i64(p->k, 256);
-  if (p->k_block < 1) p->k_block = 1;
-  for (int64_t t = 1;; t = moon__min_i64(tiles, t < 4 ? t + 1 : t + t / 2)) {
-    for (int64_t q = 1;; q = moon__min_i64(panels, q < 4 ? q + 1 : q + q / 2)) {
-      double us = blocks_us(p, t * p->height, q * wide);
-      if (best < 0 || us < best) {
-        best = us;
-        p->m_block = t * p->height;
-        p->n_block = q * wide;
-      }
-      if (q == panels) break;
-    }
-    if (t == tiles) break;
+static void turn_batch(gemm_plan *g) {
+  for (int i = 0; i < g->nbatch; i++) {
+    int64_t keep = g->a_batch[i];
+    g->a_batch[i] = g->b_batch[i];
+    g->b_batch[i] = keep;
   }
-  if (p->stream) p->n_block = moon__min_i64(p->n_block, 2048);
-  p->m_blocks = moon__ceildiv_i64(p->m, p->m_block);
-  p->n_blocks = moon__ceildiv_i64(p->n, p->n_block);
-  double us = job_us(p, (double)p->m_block, (double)p->n_block, (double)p->k);
-  p->segments = 1;
-  if (us > 60 && p->batch * p->m_blocks * p->n_blocks < 64 && !p->dots && !p->turned)
-    p->segments = moon__min_i64((int64_t)(us / 30), moon__ceildiv_i64(p->k, 2 * p->k_block));
-  if (p->segments < 1) p->segments = 1;
-  p->k_segment = moon__ceildiv_i64(moon__ceildiv_i64(p->k, p->segments), p->k_block) * p->k_block;
-  if (p->k_segment < 1) p->k_segment = 1;
-  p->segments = moon__max_i64(1, moon__ceildiv_i64(p->k, p->k_segment));
+}
+
+static void count_blocks(gemm_plan *g) {
+  g->m_blocks = moon__ceildiv_i64(g->p.m, g->t.m_block);
+  g->n_blocks = moon__ceildiv_i64(g->p.n, g->t.n_block);
+}
+
+/* Reads the tuning: the product as tiles see it, and what follows from its numbers. */
+static void take_tuning(gemm_plan *g) {
+  moon_gemm_tuning *t = &g->t;
+  g->p = moon__gemm_seen(&g->p, t);
+  if (t->turned) turn_batch(g);
+  g->wide = (int64_t)t->width * g->set->lanes;
+  g->form = t->pack_a || (g->p.a_row == 1 && g->p.a_column != 1) ? MOON_GEMM_COLUMNS : MOON_GEMM_ROWS;
+  g->k_segment = moon__max_i64(1, moon__ceildiv_i64(moon__ceildiv_i64(g->p.k, t->segments), t->k_block) * t->k_block);
+  t->segments = moon__max_i64(1, moon__ceildiv_i64(g->p.k, g->k_segment));
+  count_blocks(g);
 }
 
 /* Adds count * each floats to the scratch memory. */
-static bool take(size_t *scratch, size_t *at, int64_t count, int64_t each) {
-  int64_t floats, bytes;
-  *at = *scratch;
-  if (!moon__mul_i64(count, each, &floats) || !moon__mul_i64(floats, 4, &bytes)) return false;
-  size_t whole;
-  return moon__align_size((size_t)bytes, 64, &whole) && moon__add_size(*scratch, whole, scratch);
+static bool take(moon_choice *c, size_t *at, int64_t count, int64_t each) {
+  int64_t floats;
+  return moon__mul_i64(count, each, &floats) && moon__fast_scratch(c, at, floats, (int64_t)sizeof(float));
 }
 
-static bool lay_out(gemm_plan *p, moon_choice *c) {
+static bool lay_out(gemm_plan *g, moon_choice *c) {
+  const moon_product *p = &g->p;
   bool a_varies = false, b_varies = false;
-  for (int i = 0; i < p->nbatch; i++) {
-    a_varies |= p->a_batch[i] != 0;
-    b_varies |= p->b_batch[i] != 0;
+  for (int i = 0; i < g->nbatch; i++) {
+    a_varies |= g->a_batch[i] != 0;
+    b_varies |= g->b_batch[i] != 0;
   }
-  p->a_matrices = a_varies ? p->batch : 1;
-  p->b_matrices = b_varies ? p->batch : 1;
-  int64_t wide = panel_columns(p), panels = moon__ceildiv_i64(p->n, wide), tiles = moon__ceildiv_i64(p->m, p->height);
-  if (!moon__mul_i64(panels * wide, p->k, &p->b_bytes_step) || !moon__mul_i64(tiles * p->height, p->k, &p->a_bytes_step))
+  g->a_matrices = a_varies ? p->batch : 1;
+  g->b_matrices = b_varies ? p->batch : 1;
+  bool pack_b = g->t.pack_b == MOON_GEMM_PACK_ONCE;
+  int64_t panels = moon__ceildiv_i64(p->n, g->wide), tiles = moon__ceildiv_i64(p->m, g->t.height);
+  if (!moon__mul_i64(panels * g->wide, p->k, &g->b_packed_step) || !moon__mul_i64(tiles * g->t.height, p->k, &g->a_packed_step))
     return false;
-  if (p->pack_b) p->b_packs = p->b_matrices * panels;
-  if (p->pack_a) p->a_packs = p->a_matrices * tiles;
-  if (p->pack_b && !take(&c->scratch_bytes, &p->b_packed, p->b_matrices, p->b_bytes_step)) return false;
-  if (p->pack_a && !take(&c->scratch_bytes, &p->a_packed, p->a_matrices, p->a_bytes_step)) return false;
-  if (p->segments > 1 && !take(&c->scratch_bytes, &p->partial, p->segments, p->batch * p->m * p->n)) return false;
-  return true;
+  if (pack_b) g->b_packs = g->b_matrices * panels;
+  if (g->t.pack_a) g->a_packs = g->a_matrices * tiles;
+  if (pack_b && !take(c, &g->b_packed, g->b_matrices, g->b_packed_step)) return false;
+  if (g->t.pack_a && !take(c, &g->a_packed, g->a_matrices, g->a_packed_step)) return false;
+  return g->t.segments == 1 || take(c, &g->partial, g->t.segments, p->batch * p->m * p->n);
+}
+
+/* Rows of blocks, or of jobs that add up, are the parts of a loop that reduces. */
+static bool lay_out_parts(gemm_plan *g, moon_choice *c) {
+  if (!g->finish || g->finish->plain) return true;
+  if (g->t.segments > 1) return moon__finish_parts(g->finish, moon__ceildiv_i64(g->p.batch * g->p.m, g->sum_rows), c);
+  return moon__finish_parts(g->finish, g->p.batch * (g->t.turned ? g->n_blocks : g->m_blocks), c);
 }
 
 /* Blocks of at most that many sums. */
-static void fit_blocks(gemm_plan *p, int64_t most) {
-  int64_t wide = panel_columns(p);
-  while (p->m_block * p->n_block > most) {
-    if (p->n_block > 8 * wide || p->m_block <= p->height) p->n_block = moon__ceildiv_i64(p->n_block / 2, wide) * wide;
-    else p->m_block = moon__ceildiv_i64(p->m_block / 2, p->height) * p->height;
+static void fit_blocks(gemm_plan *g, int64_t most) {
+  moon_gemm_tuning *t = &g->t;
+  while (t->m_block * t->n_block > most) {
+    if (t->n_block > 8 * g->wide || t->m_block <= t->height) t->n_block = moon__ceildiv_i64(t->n_block / 2, g->wide) * g->wide;
+    else t->m_block = moon__ceildiv_i64(t->m_block / 2, t->height) * t->height;
   }
-  p->m_blocks = moon__ceildiv_i64(p->m, p->m_block);
-  p->n_blocks = moon__ceildiv_i64(p->n, p->n_block);
+  count_blocks(g);
 }
 
 /* Plans the loop that finishes the product; blocks of sums must fit onto the stack. */
-static moon_status plan_finish(const moon_fast *f, gemm_plan *p, moon_choice *c) {
-  p->finish = (moon_finish *)(void *)(p + 1);
-  moon_status s = moon__finish_plan(f, p->finish, !p->dots && !p->turned && p->segments == 1, c);
-  if (s != MOON_OK || (p->finish->plain && p->segments == 1)) return s;
-  if (p->finish->plain || (p->segments > 1 && p->n > BLOCK_FLOATS)) return MOON_EUNSUPPORTED;
-  fit_blocks(p, BLOCK_FLOATS);
-  p->sum_rows = moon__max_i64(1, SUM_BLOCK / p->n);
+static moon_status plan_finish(const moon_fast *f, gemm_plan *g, moon_choice *c) {
+  bool cut = g->t.segments > 1;
+  g->finish = (moon_finish *)(void *)(g + 1);
+  moon_status s = moon__finish_plan(f, g->finish, g->t.way != MOON_GEMM_DOTS && !g->t.turned && !cut, c);
+  if (s != MOON_OK || (g->finish->plain && !cut)) return s;
+  if (g->finish->plain || (cut && g->p.n > MOON_GEMM_SUM_FLOATS)) return MOON_EUNSUPPORTED;
+  fit_blocks(g, MOON_GEMM_SUM_FLOATS);
+  g->sum_rows = moon__max_i64(1, SUM_BLOCK / g->p.n);
   return MOON_OK;
 }
 
-static void add_phases(gemm_plan *p, moon_choice *c) {
-  bool finish = p->finish && !p->finish->plain, cut = p->segments > 1;
-  int64_t packs = p->a_packs + p->b_packs, panel = p->b_packs ? panel_columns(p) : p->height;
-  p->packs_per_job = moon__max_i64(1, PACK_FLOATS / moon__max_i64(1, panel * p->k));
-  if (packs > 0) moon__fast_phase(c, run_pack, moon__ceildiv_i64(packs, p->packs_per_job));
-  moon__fast_phase(c, finish && !cut ? run_finished : p->turned ? run_turned : run_multiply, p->batch * p->m_blocks * p->n_blocks * p->segments);
-  if (cut && finish) moon__fast_phase(c, run_finished_sum, moon__ceildiv_i64(p->batch * p->m, p->sum_rows));
-  else if (cut) moon__fast_phase(c, run_sum, moon__ceildiv_i64(p->batch * p->m * p->n, SUM_BLOCK));
-  if (finish && p->finish->reduces) moon__fast_phase(c, run_combine, moon__finish_combine_jobs(p->finish));
+static void add_phases(gemm_plan *g, moon_choice *c) {
+  bool finish = g->finish && !g->finish->plain, cut = g->t.segments > 1;
+  int64_t rows = g->p.batch * g->p.m, jobs = g->p.batch * g->m_blocks * g->n_blocks * g->t.segments;
+  int64_t packs = g->a_packs + g->b_packs, panel = g->b_packs ? g->wide : g->t.height;
+  g->packs_per_job = moon__max_i64(1, PACK_FLOATS / moon__max_i64(1, panel * g->p.k));
+  if (packs > 0) moon__fast_phase(c, run_pack, moon__ceildiv_i64(packs, g->packs_per_job));
+  moon__fast_phase(c, finish && !cut ? run_finished : g->t.turned ? run_turned : run_multiply, jobs);
+  if (cut && finish) moon__fast_phase(c, run_finished_sum, moon__ceildiv_i64(rows, g->sum_rows));
+  else if (cut) moon__fast_phase(c, run_sum, moon__ceildiv_i64(rows * g->p.n, SUM_BLOCK));
+  if (finish && g->finish->reduces) moon__fast_phase(c, run_combine, moon__finish_combine_jobs(g->finish));
+}
+
+static const char *reason(const moon_gemm_tuning *t) {
+  if (t->way == MOON_GEMM_DOTS) return "few rows: dots";
+  if (t->way == MOON_GEMM_STREAM) return "few rows: b once";
+  if (t->turned) return "turned";
+  return t->pack_b == MOON_GEMM_PACK_ONCE ? "packed b" : t->pack_b == MOON_GEMM_PACK_JOBS ? "b packed by jobs" : "b as it lies";
 }
 
 bool moon__cpu_matmul_fits(const moon_fast *f) {
-  gemm_plan p = {0};
-  return f->in[0].dtype == MOON_DTYPE_f32 && f->out[0].dtype == MOON_DTYPE_f32 && read_shapes(&p, &f->in[0], &f->in[1]);
+  gemm_plan g = {0};
+  return f->in[0].dtype == MOON_DTYPE_f32 && f->out[0].dtype == MOON_DTYPE_f32 && read_shapes(&g, &f->in[0], &f->in[1]);
 }
 
 moon_status moon__cpu_matmul_plan(const moon_fast *f, moon_choice *c) {
-  gemm_plan *p = moon__fast_state(f, c, sizeof *p + (f->epilogue ? sizeof *p->finish : 0));
-  if (!p) return MOON_EMEMORY;
-  p->set = MOON_ISA_PICK(f->isa, moon__gemm_set);
-  read_shapes(p, &f->in[0], &f->in[1]);
+  gemm_plan *g = moon__fast_state(f, c, sizeof *g + (f->epilogue ? sizeof *g->finish : 0));
+  if (!g) return MOON_EMEMORY;
+  g->set = MOON_ISA_PICK(f->isa, moon__gemm_set);
+  read_shapes(g, &f->in[0], &f->in[1]);
+  g->p.finished = f->epilogue != NULL;
   c->kernel = MOON_ISA_TEXT(f->isa, "cpu_matmul_f32");
-  if (p->m == 0 || p->n == 0 || p->batch == 0) return f->epilogue ? MOON_EUNSUPPORTED : MOON_OK; /* nothing to compute */
-  choose_tiles(p);
-  choose_blocks(p);
-  if (p->turned) fit_blocks(p, BLOCK_FLOATS / 2);
+  if (g->p.m == 0 || g->p.n == 0 || g->p.batch == 0) return f->epilogue ? MOON_EUNSUPPORTED : MOON_OK; /* nothing to compute */
+  moon__gemm_choose(g->set, &g->p, &g->t);
+  take_tuning(g);
+  if (g->t.turned) fit_blocks(g, MOON_GEMM_SUM_FLOATS / 2);
   if (f->epilogue) {
-    moon_status s = plan_finish(f, p, c);
+    moon_status s = plan_finish(f, g, c);
     if (s != MOON_OK) return s;
   }
-  if (!lay_out(p, c)) return MOON_ESIZE;
-  int64_t parts = p->segments > 1 ? moon__ceildiv_i64(p->batch * p->m, p->sum_rows) : p->batch * (p->turned ? p->n_blocks : p->m_blocks);
-  if (p->finish && !moon__finish_parts(p->finish, parts, c)) return MOON_ESIZE;
-  add_phases(p, c);
-  c->why = p->dots ? "few rows: dots" : p->stream ? "few rows: b once" : p->turned ? "turned, packed a" : p->pack_b ? "packed b" : "b as it lies";
+  if (!lay_out(g, c) || !lay_out_parts(g, c)) return MOON_ESIZE;
+  add_phases(g, c);
+  c->why = reason(&g->t);
   return MOON_OK;
 }

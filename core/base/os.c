@@ -119,6 +119,14 @@ int moon__cpu_count(void) {
   return n < 1 ? 1 : n;
 }
 
+int64_t moon__cache_bytes(int level) {
+  long bytes = -1;
+#if defined(_SC_LEVEL1_DCACHE_SIZE) && defined(_SC_LEVEL2_CACHE_SIZE)
+  bytes = sysconf(level == 1 ? _SC_LEVEL1_DCACHE_SIZE : _SC_LEVEL2_CACHE_SIZE);
+#endif
+  return bytes > 0 ? bytes : level == 1 ? 32 << 10 : 512 << 10;
+}
+
 double moon__clock_us(void) {
   struct timespec now;
   clock_gettime(CLOCK_MONOTONIC, &now);

@@ -31,6 +31,7 @@ void moon__signal_wait(moon_signal *s, const _Atomic uint32_t *word, uint32_t se
 void moon__signal_wake_all(moon_signal *s);
 
 int moon__cpu_count(void);      /* cores this process may use */
+int64_t moon__cache_bytes(int level); /* of a core's first (data) or second level; a usual size where the system does not tell */
 double moon__clock_us(void);    /* monotonic */
 uint64_t moon__process_id(void);
 
