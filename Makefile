@@ -28,11 +28,14 @@ WARN   := -Wall -Wextra -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-prot
 OPT    ?= -O2 -DNDEBUG
 CFLAGS ?=
 ALL_CFLAGS = -std=gnu11 $(OPT) $(WARN) -fPIC -fvisibility=hidden -fno-math-errno -pthread -Icore -I$(O) -Ibackends/cpu $(if $(OPENCL),-DMOON_HAVE_OPENCL) $(CFLAGS)
-# Nothing is thrown through core or backends, so they carry no unwind tables; lua/bind keeps them: LuaJIT's errors pass through it.
+# Nothing is thrown through core or backends, so they carry no unwind tables. LuaJIT's errors pass through lua/bind as exceptions do;
+# those of the other Luas are jumps.
 CORE_CFLAGS := -fno-asynchronous-unwind-tables -fno-unwind-tables -ffunction-sections
+BIND_CFLAGS := $(if $(filter luajit,$(LUA)),-ffunction-sections,$(CORE_CFLAGS))
 # Rooms where nothing waits for code to be fast: an optimised build makes them small.
-HOT       := core/executor% core/control% core/base/pool% core/base/worker% core/base/alloc% core/base/map% core/graph/graph% core/graph/rewrite% core/graph/retype% core/plan/memory%
-COLD      := $(filter-out $(HOT),$(wildcard core/*.c core/*/*.c))
+HOT       := core/executor% core/control% core/base/pool% core/base/worker% core/base/alloc% core/base/map% core/graph/graph% core/graph/rewrite% core/graph/retype% core/plan/memory% \
+             $(foreach f,args collect object op operand program tensor tensor_index tensor_table variable,lua/bind/$(f).c)
+COLD      := $(filter-out $(HOT),$(wildcard core/*.c core/*/*.c lua/*.c lua/bind/*.c))
 COLD_FLAG  = $(if $(filter -O2 -O3,$(OPT)),$(if $(filter $(COLD),$<),-Os))
 LIBS   := -lm -ldl -pthread
 ALL_LDFLAGS = -Wl,-z,nodelete -Wl,--gc-sections $(LDFLAGS)
@@ -84,10 +87,17 @@ $(O)/gen/stamp: core/ops/elementwise.def $(wildcard core/ops/*.c backends/cpu/*.
 	@sh spec/support/gen.sh $(O) && touch $@
 $(GEN): $(O)/gen/stamp ;
 
-$(O)/gen/embed.c: $(LUA_SRC) spec/support/embed.sh $(O)/gen/parts
+# The Lua files inside the library are packed by a program that runs here, also when CC builds for another machine.
+HOSTCC   ?= $(CC)
+EMBEDDED  = $(filter-out $(foreach p,$(LUA_WITHOUT),lua/moonlet/$(p).lua lua/moonlet/$(p)/%),$(sort $(LUA_SRC)))
+$(O)/gen/embed: spec/support/embed.c lua/bind/embed.h
 	@mkdir -p $(@D)
+	$(SAY) CC $@
+	$(Q)$(HOSTCC) -std=c99 -O1 $(WARN) -Ilua/bind -o $@ $<
+
+$(O)/gen/embed.c: $(LUA_SRC) $(O)/gen/embed $(O)/gen/parts
 	$(SAY) GEN $@
-	$(Q)sh spec/support/embed.sh $(LUA_WITHOUT) > $@.new && mv $@.new $@
+	$(Q)$(O)/gen/embed $(EMBEDDED) > $@.new && mv $@.new $@
 
 $(O)/obj/embed.o: $(O)/gen/embed.c $(O)/gen/flags
 	@mkdir -p $(@D)
@@ -105,7 +115,7 @@ $(foreach i,$(ISAS),$(eval $(call isa_rule,$(i))))
 $(FOR_LUA)/obj/%.o: %.c $(O)/gen/stamp $(O)/gen/flags
 	@mkdir -p $(@D)
 	$(SAY) CC $@
-	$(Q)$(CC) $(ALL_CFLAGS) -Ilua/bind $(LUA_CFLAGS) $(if $(EDIT),-DMOON_HAVE_EDIT) -MMD -c $< -o $@
+	$(Q)$(CC) $(ALL_CFLAGS) $(BIND_CFLAGS) $(COLD_FLAG) -Ilua/bind $(LUA_CFLAGS) $(if $(EDIT),-DMOON_HAVE_EDIT) -MMD -c $< -o $@
 
 $(O)/obj/%.o: %.c $(O)/gen/stamp $(O)/gen/flags
 	@mkdir -p $(@D)

@@ -170,10 +170,14 @@ static bool chunk_name(const char *module, const char *suffix, char *chunk, size
   return true;
 }
 
-static int load_embedded(lua_State *L, const char *module) {
+/* The same from inside the library. Leaves the text below what it pushes: the collector owns it. */
+static int load_embedded(lua_State *L, const char *module, char *chunk, size_t bytes) {
   for (const moon_embed *e = moon__embed; e->module; e++) {
-    if (strcmp(e->module, module) != 0) continue;
-    return moon__lua_loadtext(L, (const char *)e->data, e->bytes, e->chunk) == LUA_OK ? 1 : -1;
+    char *text;
+    if (strcmp(e->module, module) != 0 || !chunk_name(module, e->suffix, chunk, bytes)) continue;
+    text = moon__lua_newblock(L, e->bytes);
+    moon__embed_unpack(e, text);
+    return moon__lua_loadtext(L, text, e->bytes, chunk) == LUA_OK ? 1 : -1;
   }
   return 0;
 }
@@ -186,7 +190,7 @@ static int search(lua_State *L) {
   if (strncmp(module, "moonlet.", 8) != 0) return 0;
   if (folder && chunk_name(module, ".lua", chunk, sizeof chunk)) found = load_from_disk(L, folder, chunk);
   if (folder && !found && chunk_name(module, "/init.lua", chunk, sizeof chunk)) found = load_from_disk(L, folder, chunk);
-  if (!folder) found = load_embedded(L, module);
+  if (!folder) found = load_embedded(L, module, chunk, sizeof chunk);
   if (found < 0) return moon__lua_rethrow(L);
   if (!found) {
     lua_pushfstring(L, "\n\tno file of moonlet is '%s'", module);

@@ -1,8 +1,9 @@
 # Targets that are not builds. See `make help`.
 SPEC     ?=
-BUSTED   := $(LUA_BIN) spec/support/run_busted.lua
+SPECS    := sh spec/support/run_specs.sh
 SPECFILE  = $(if $(SPEC),$(if $(wildcard spec/$(SPEC)),spec/$(SPEC),spec/$(SPEC)_spec.lua),spec)
 JOBS     ?= $(shell nproc 2>/dev/null || echo 2)
+export JOBS
 
 .PHONY: setup demo test soak lint format asan tsan oom bench size doc install uninstall clean help abi cspec
 
@@ -17,16 +18,16 @@ demo:
 test:
 	@sh spec/support/setup.sh test
 	@$(MAKE) --no-print-directory -j$(JOBS) all cspec
-	MOONLET_BUILD=$(O) $(BUSTED) $(SPECFILE)
+	MOONLET_BUILD=$(O) $(SPECS) $(LUA_BIN) $(SPECFILE)
 
 soak:
 	@sh spec/support/setup.sh test
 	@$(MAKE) --no-print-directory -j$(JOBS) all cspec
-	MOONLET_BUILD=$(O) MOONLET_SOAK=1 $(BUSTED) $(SPECFILE)
+	MOONLET_BUILD=$(O) MOONLET_SOAK=1 $(SPECS) $(LUA_BIN) $(SPECFILE)
 
 # C programs that specs run: examples, and checks that need more than Lua can reach.
 SHIMS := $(if $(OPENCL),$(patsubst %.c,$(O)/%.so,$(wildcard spec/*/*_shim.c)))
-CSPEC := $(patsubst %.c,$(O)/%,$(filter-out %_shim.c %_wrap.c,$(wildcard examples/*.c spec/*/*.c))) $(SHIMS)
+CSPEC := $(patsubst %.c,$(O)/%,$(filter-out %_shim.c %_wrap.c spec/support/embed.c,$(wildcard examples/*.c spec/*/*.c))) $(SHIMS)
 cspec: $(CSPEC)
 $(O)/examples/%: examples/%.c $(O)/libmoonlet.a
 	@mkdir -p $(@D)
@@ -71,15 +72,15 @@ format:
 SANITIZED = $(MAKE) --no-print-directory O=$(O)-$(1) OPT="-O1 -g" CFLAGS="-fsanitize=$(2) -fno-omit-frame-pointer" all cspec
 asan:
 	$(call SANITIZED,asan,address$(comma)undefined -fno-sanitize-recover=undefined)
-	ASAN_OPTIONS=allocator_may_return_null=1 MOONLET_BUILD=$(O)-asan MOONLET_SANITIZER=1 $(O)-asan/moonlet spec/support/run_busted.lua $(SPECFILE)
+	ASAN_OPTIONS=allocator_may_return_null=1 MOONLET_BUILD=$(O)-asan MOONLET_SANITIZER=1 $(SPECS) $(O)-asan/moonlet $(SPECFILE)
 tsan:
 	$(call SANITIZED,tsan,thread)
-	MOONLET_BUILD=$(O)-tsan MOONLET_SANITIZER=1 MOONLET_THREADS=4 $(O)-tsan/moonlet spec/support/run_busted.lua $(if $(SPEC),$(SPECFILE),spec/backends spec/core $(wildcard spec/lua/bind/*_spec.lua) $(foreach s,fn training host live partial,spec/lua/$(s)_spec.lua) spec/ops/random_spec.lua)
+	MOONLET_BUILD=$(O)-tsan MOONLET_SANITIZER=1 MOONLET_THREADS=4 $(SPECS) $(O)-tsan/moonlet $(if $(SPEC),$(SPECFILE),spec/backends spec/core $(wildcard spec/lua/bind/*_spec.lua) $(foreach s,fn training host live partial,spec/lua/$(s)_spec.lua) spec/ops/random_spec.lua)
 comma := ,
 
 oom:
 	@$(MAKE) --no-print-directory -j$(JOBS) all cspec
-	MOONLET_BUILD=$(O) MOONLET_SOAK=1 $(BUSTED) spec/core/oom_spec.lua
+	MOONLET_BUILD=$(O) MOONLET_SOAK=1 $(SPECS) $(LUA_BIN) spec/core/oom_spec.lua
 
 bench:
 	@sh spec/support/setup.sh build
@@ -96,7 +97,7 @@ abi:
 	  MOONLET_ABI_NUMBERS=$(O)/abi.numbers MOONLET_BUILD=$(O)/lua-$$lua $$( [ $$lua = luajit ] && echo luajit || echo lua$$lua ) spec/support/abi.lua || bad=1; done; exit $$bad
 
 # Bytes of what is shipped, stripped, and the time of require.
-size: all
+size: all $(if $(LUA_ARCHIVE),$(O)/examples/host/single)
 	@sh spec/support/size.sh $(O) $(LUA_BIN)
 
 doc: $(O)/moonlet

@@ -4,10 +4,10 @@ set -eu
 build=$1 lua=$2
 stripped=$(mktemp)
 trap 'rm -f "$stripped"' EXIT
-for file in libmoonlet.so moonlet.so moonlet; do
+for file in libmoonlet.so moonlet.so moonlet examples/host/single; do
   [ -f "$build/$file" ] || continue
   strip -o "$stripped" "$build/$file"
-  printf '%-14s %9d bytes stripped\n' "$file" "$(wc -c < "$stripped")"
+  printf '%-14s %9d bytes stripped\n' "${file##*/}" "$(wc -c < "$stripped")"
 done
 if ls "$build"/obj/backends/opencl/*.o >/dev/null 2>&1; then
   size "$build"/obj/backends/opencl/*.o | awk 'NR > 1 { n += $1 + $2 } END { printf "%-14s %9d bytes of each are the OpenCL backend\n", "opencl", n }'

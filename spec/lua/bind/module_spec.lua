@@ -1,4 +1,5 @@
 -- Loading: one core for all, files on disk or inside the library; the program `moonlet`.
+local process = require "spec.support.process"
 local build = os.getenv "MOONLET_BUILD" or "build"
 
 local function run(command)
@@ -18,8 +19,46 @@ describe("require", function()
     assert.equal(core.kind, require("moonlet.core").kind)
   end)
 
-  it("starts no thread and is quick", function()
-    assert.equal("table", type(require "moonlet"))
+  it("starts no thread", function()
+    local script = [[
+      local function threads()
+        local n = 0
+        for _ in io.popen("ls /proc/$PPID/task"):lines() do n = n + 1 end
+        return n
+      end
+      local before = threads()
+      require "moonlet"
+      print(before >= 1 and threads() - before)
+    ]]
+    assert.equal("0\n", process.output_of(script, ""))
+  end)
+
+  it("finds the same programs inside the library as on disk", function()
+    local script = [[
+      local folder = os.tmpname()
+      os.remove(folder)
+      assert(os.execute("mkdir " .. folder .. " && cp " .. BUILD .. "/moonlet.so " .. folder))
+      package.path, package.cpath = "", folder .. "/?.so"
+      require "moonlet"
+      os.execute("rm -r " .. folder)
+      local n = 0
+      local function check(module, path)
+        local file = assert(io.open("lua/" .. path))
+        local text = file:read "*a"
+        file:close()
+        local inside = assert(package.searchers[2](module))
+        assert(type(inside) == "function", inside)
+        -- Equal lines, names and code: what was taken out of the text can only be comments and spaces.
+        assert(string.dump(inside) == string.dump(assert(load(text, "=" .. path))), module)
+        n = n + 1
+      end
+      check("moonlet.init", "moonlet/init.lua")
+      for path in io.popen("cd lua && find moonlet -name '*.lua'"):lines() do
+        if path ~= "moonlet/init.lua" then check(path:gsub("%.lua$", ""):gsub("/init$", ""):gsub("/", "."), path) end
+      end
+      print(n > 50 and "same" or n)
+    ]]
+    assert.equal("same\n", process.output_of(script:gsub("BUILD", ("%q"):format(build)), "LUA_PATH= MOONLET_LUA="))
   end)
 
   it("says which file is missing", function()
