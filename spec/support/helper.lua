@@ -47,7 +47,7 @@ if os.getenv "MOONLET_LEAKS" ~= "0" then
     return nil, true
   end)
   busted.subscribe({ "test", "end" }, function(element, _, status)
-    local live = testing.live_bytes()
+    local live = testing.live_bytes(before)
     local is_long, leaked = core.clock_us() - started > LONG_US, live - before
     -- What is alive now is what the next spec begins with: collecting twice a spec would double the time of small ones.
     before = live
