@@ -345,6 +345,7 @@ function util.lazy(parts, names)
       rawset(t, key, value)
       return value
     end,
+    __names = names, -- for completion at the prompt
   })
 end
 

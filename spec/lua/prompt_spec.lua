@@ -1,4 +1,5 @@
---- Specs of the program's prompt, as a script of the shell sees it: values, unfinished lines, errors, Ctrl-C.
+--- Specs of the program's prompt: values, unfinished lines, errors, Ctrl-C, as a script of the shell sees them; history and
+-- completion, as on a terminal.
 local build = os.getenv "MOONLET_BUILD" or "build"
 
 -- Runs a script of the shell, where $moonlet is the program, `say` writes a line to its prompt, and `wait_for` waits until its
@@ -66,5 +67,36 @@ kill -INT $pid
     assert.truthy(text:find("moonlet: interrupted\nstack traceback", 1, true), text)
     assert.truthy(text:find("42\n", 1, true), text)
     assert.truthy(text:find("ended with 0", 1, true), text)
+  end)
+end)
+
+describe("the prompt on a terminal", function()
+  local UP, TAB, ENTER, END = "\27[A", "\t", "\r", "\4"
+  local NEXT = "\r\n> " -- the end of an answer, and the next prompt
+
+  -- Waits for each first word, then types the second.
+  local function type_in(...)
+    local words = {}
+    for i, word in ipairs { ... } do words[i] = "'" .. word:gsub("'", "'\\''") .. "'" end
+    local command = ("TERM=xterm '%s/spec/lua/pty' '%s/moonlet' %s 2>&1"):format(build, build, table.concat(words, " "))
+    local pipe = assert(io.popen(command))
+    local text = pipe:read "a"
+    pipe:close()
+    if not text:find("\27[", 1, true) then return nil end -- built without libedit
+    assert.truthy(text:find("ended with 0", 1, true), text)
+    return text
+  end
+
+  it("brings lines back with Up, and again", function()
+    local text = type_in("> ", "kept = 40" .. ENTER, NEXT, "kept + 1" .. ENTER, "41" .. NEXT, "kept = 7" .. ENTER, NEXT, UP .. UP .. ENTER,
+      "8" .. NEXT, UP .. UP .. UP .. UP .. ENTER, NEXT, "'it is ' .. kept" .. ENTER, "\nit is 40" .. NEXT, END)
+    if not text then return pending "built without libedit" end
+  end)
+
+  it("completes names of globals, fields and methods, and lists what there is", function()
+    local text = type_in("> ", "only_one_has_this_name = ml.ones { 2 }" .. ENTER, NEXT, "only_one" .. TAB .. ENTER,
+      "Tensor f32 (2) [1  1]" .. NEXT, "only_one_has_this_name:totab" .. TAB .. "()[2] + 41" .. ENTER, "\n42.0" .. NEXT,
+      "ml.nn.Conv" .. TAB, "Conv2DTranspose", "1D == ml.nn.Conv1" .. TAB .. ENTER, "\ntrue" .. NEXT, END)
+    if not text then return pending "built without libedit" end
   end)
 end)
