@@ -461,6 +461,112 @@ check("a step by hand", function()
   same(ml.device "cpu", "cpu")
 end)
 
+-- ---- In a game ----
+
+local function fresh_model()
+  ml.seed(5)
+  local x, y = points()
+  local model = ml.Sequential { nn.Dense { 8, activation = "tanh" }, nn.Dropout { 0.2 }, nn.Dense { 1 } }
+  model:compile { optimizer = "adam", loss = "mse" }
+  return model, x, y
+end
+
+-- The weights after some steps, each done by step(model, x, y).
+local function weights_after(step)
+  local model, x, y = fresh_model()
+  for _ = 1, 3 do step(model, x, y) end
+  local parts = {}
+  for i, v in ipairs(model.variables) do parts[i] = core.tostring(v) end
+  return table.concat(parts)
+end
+
+check("a step in slices, and one in the background, give the bits of a whole step", function()
+  local want = weights_after(function(model, x, y) model:train_on_batch(x, y) end)
+  same(weights_after(function(model, x, y)
+    repeat local done = model:train_on_batch(x, y, { budget_us = 2 }) until done
+  end), want)
+  same(weights_after(function(model, x, y)
+    local ticket = model:train_on_batch(x, y, { background = true })
+    while not ticket:done() do end
+    same(type(ticket:result().loss), "number")
+  end), want)
+end)
+
+check("programs run in slices and in the background, and are cancelled", function()
+  local program = ml.fn(function(x) return (x:matmul(x)):tanh():sum() end):program(ml.ones { 32, 32 })
+  local x = ml.full({ 32, 32 }, 0.01)
+  local want = program:run({ x }):item()
+  local done, out = program:run { x, budget_us = 1 }
+  while not done do done, out = program:run() end
+  same(out:item(), want)
+  same(program:start({ x }):result():item(), want)
+  local ticket = program:start { x }
+  ticket:cancel()
+  raises("result: the run was cancelled", function() return ticket:result() end)
+end)
+
+check("a model goes to a string and back, and on to the same; weights and graph are replaced", function()
+  local model, x, y = fresh_model()
+  model:train_on_batch(x, y)
+  local copy = ml.deserialize(model:serialize())
+  same(model:train_on_batch(x, y).loss, copy:train_on_batch(x, y).loss)
+  testing.equal(copy:predict(x), model:predict(x))
+  local other = fresh_model()
+  other:train_on_batch(x, y)
+  model:load_weights(other:serialize())
+  testing.equal(model:predict(x), other:predict(x))
+  local kept = model:replace(ml.Sequential { nn.Dense { 8, activation = "relu" }, nn.Dense { 1 } })
+  same(table.concat(kept, " "), "dense_1/kernel dense_1/bias dense_2/kernel dense_2/bias")
+end)
+
+check("a steady step with reused tables makes no garbage", function()
+  local program = ml.fn(function(x) return x * 2 end):program(ml.ones { 2, 3 })
+  local x, out, rows, into = ml.zeros { 2, 3 }, ml.zeros { 2, 3 }, { { 1, 2, 3 }, { 4, 5, 6 } }, {}
+  local args = { x, out = { out } }
+  local function step()
+    x:set(rows)
+    program:run(args)
+    out:totable(into)
+  end
+  step()
+  same(into[2][3], 12)
+  step()
+  local first, before = into[1], ml.memory().calls
+  collectgarbage()
+  collectgarbage "stop"
+  step() -- a collection lets go of room that the stack had
+  local garbage = collectgarbage "count"
+  for _ = 1, 1000 do step() end
+  garbage = collectgarbage "count" - garbage
+  collectgarbage "restart"
+  same(into[1], first)
+  same(ml.memory().calls, before)
+  if garbage > 1 then error(garbage * 1024 .. " bytes of garbage") end -- LuaJIT counts what it compiles
+end)
+
+check("realtime mode collects in steps", function()
+  ml.realtime(true)
+  for _ = 1, 100 do ml.zeros { 64, 64 } end
+  ml.realtime(false)
+  same(ml.ones({ 2 }):sum():item(), 2)
+end)
+
+if jit then
+  check("FFI reads and writes what a pointer points to", function()
+    local ffi = require "ffi"
+    local x, out = ml.zeros { 2, 3 }, ml.zeros { 2, 3 }
+    local program = ml.fn(function(a) return a + 1 end):program(x)
+    local into, from = ffi.cast("float *", x:pointer()), ffi.cast("const float *", out:pointer())
+    for step = 1, 3 do
+      for i = 0, 5 do into[i] = step * i end
+      program:run { x, out = { out } }
+      for i = 0, 5 do same(from[i], step * i + 1) end
+    end
+    same(ffi.cast("int64_t *", ml.tensor({ 7, -9 }, "i64"):pointer())[1], ffi.cast("int64_t", -9))
+    same(ffi.cast("float *", x[2]:pointer()) - into, 3)
+  end)
+end
+
 -- ---- Memory ----
 
 check("release", function()
