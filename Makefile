@@ -35,10 +35,12 @@ BIND_CFLAGS := $(if $(filter luajit,$(LUA)),-ffunction-sections,$(CORE_CFLAGS))
 # Rooms where nothing waits for code to be fast: an optimised build makes them small.
 HOT       := core/executor% core/control% core/base/pool% core/base/worker% core/base/alloc% core/base/map% core/graph/graph% core/graph/rewrite% core/graph/retype% core/plan/memory% \
              $(foreach f,args collect object op operand program tensor tensor_index tensor_table variable,lua/bind/$(f).c)
-COLD      := $(filter-out $(HOT),$(wildcard core/*.c core/*/*.c lua/*.c lua/bind/*.c))
+COLD      := $(filter-out $(HOT),$(wildcard core/*.c core/*/*.c lua/*.c lua/bind/*.c) backends/cpu/loop.c)
 COLD_FLAG  = $(if $(filter -O2 -O3,$(OPT)),$(if $(filter $(COLD),$<),-Os))
 LIBS   := -lm -ldl -pthread
-ALL_LDFLAGS = -Wl,-z,nodelete -Wl,--gc-sections $(LDFLAGS)
+# Code need not begin on a page of its own: 5 KB.
+PACK   := -Wl,--gc-sections -Wl,-z,noseparate-code
+ALL_LDFLAGS = -Wl,-z,nodelete $(PACK) $(LDFLAGS)
 
 # Kernels compiled once per instruction set; other machines than x86-64 have the baseline only.
 # Where it is only what old machines fall back to, the baseline is kept small.
@@ -151,6 +153,6 @@ $(FOR_LUA)/libmoonlet-lua.a: $(BIND_OBJ)
 
 $(O)/moonlet: $(FOR_LUA)/obj/lua/main.o $(CORE_OBJ) $(BIND_OBJ)
 	$(SAY) LD $@
-	$(Q)$(CC) $(CFLAGS) -Wl,-E $(LDFLAGS) -o $@ $^ $(LUA_LIBS) $(if $(EDIT),-ledit) $(LIBS)
+	$(Q)$(CC) $(CFLAGS) -Wl,-E $(PACK) $(LDFLAGS) -o $@ $^ $(LUA_LIBS) $(if $(EDIT),-ledit) $(LIBS)
 
 -include $(shell find $(O)/obj $(FOR_LUA)/obj -name '*.d' 2>/dev/null)
