@@ -41,20 +41,22 @@ static void ask_reader(lua_State *L, moon_bind *b, const char *who) {
 
 static void forget_given(moon_bind *b) { b->ctx->given = NULL; }
 
-/* core.read_file(path) -> bytes */
+/* core.read_file(path, who) -> bytes; who reads it, for messages, by default read_file. */
 static int read_file(lua_State *L) {
   moon_bind *b = moon__lua_bind(L);
+  const char *who = luaL_optstring(L, 2, "read_file");
   char *data;
   size_t bytes = 0;
   moon_status status;
-  ask_reader(L, b, "read_file");
+  lua_settop(L, 1);
+  ask_reader(L, b, who);
   moon__lua_no_origin(b);
   if (b->has_reader) {
     forget_given(b);
     return 1;
   }
   moon__lua_block(L);
-  status = moon__file_bytes(b->ctx, "read_file", lua_tostring(L, 1), &data, &bytes);
+  status = moon__file_bytes(b->ctx, who, lua_tostring(L, 1), &data, &bytes);
   if (status != MOON_OK) {
     moon_text_release(b->ctx, data);
     return moon__lua_raise(L, b);

@@ -107,6 +107,9 @@ static void check_leaf(lua_State *L, const moon_bind *b, table_scan *s, int leve
     if (!moon__dtype_is_float(s->dtype)) moon__lua_element(L, b, -1, s->dtype, s->who); /* a float takes any number */
     return;
   }
+  if (level == 0)
+    moon__lua_fail(L, "%s: a tensor, a table of numbers, a number or a boolean is expected, got %s", s->who,
+                   moon__lua_describe(L, b, -1).s);
   if (type == LUA_TTABLE)
     moon__lua_fail(L, "%s: ragged table: a table at %s, a number is expected", s->who, position(s, level).s);
   else

@@ -6,11 +6,13 @@
 #include "variable.h"
 
 #include "args.h"
+#include "base/shape.h"
 #include "op.h"
 #include "operand.h"
 #include "symbol.h"
 #include "tensor.h"
 #include "tensor_table.h"
+#include "tensor/tensor.h"
 #include "tensor/variable.h"
 #include "trace.h"
 
@@ -67,9 +69,19 @@ static const moon_tensor *numbers_given(lua_State *L, moon_bind *b, const char *
   return moon__lua_numbers(L, b, 2, who);
 }
 
+static void want_shape_of(lua_State *L, const moon_bind *b, const moon_variable *v, const moon_tensor *t, const char *who) {
+  moon_type want = moon_variable_type(v), got = moon__tensor_type(t);
+  char expected[256], came[256];
+  if (moon__shape_equal(&want.shape, &got.shape)) return;
+  moon__lua_fail(L, "%s: variable '%s' has shape %s, got values of shape %s", who, moon_variable_name(v),
+                 moon_shape_text(b->runtime, &want.shape, expected, sizeof expected),
+                 moon_shape_text(b->runtime, &got.shape, came, sizeof came));
+}
+
 /* v:write(x); x stands at 2. */
 static int write_given(lua_State *L, moon_bind *b, const char *who) {
   const moon_tensor *t = numbers_given(L, b, who);
+  want_shape_of(L, b, self(L, b, who), t, who);
   moon__lua_no_origin(b);
   if (moon_variable_write(b->ctx, self(L, b, who), t) != MOON_OK) return moon__lua_raise(L, b);
   lua_settop(L, 1);

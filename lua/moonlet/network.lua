@@ -197,9 +197,18 @@ function Network:entry_for(x)
   return entry
 end
 
+--- The first call notes what the network was called on: its graph is made of that when it is first asked for.
+function Network:build(_, x)
+  for _, leaf in ipairs(util.flatten(x)) do
+    if not util.is_array(leaf) or #leaf.shape == 0 then return end
+  end
+  self.net.like = util.map(x, function(leaf, path) return placeholder(self, leaf, path) end)
+end
+
 --- The first graph that was made: the one that is saved and described. Raises when the network was never called.
 function Network:main_entry()
   local entry = self.net.list[1]
+  if not entry and self.net.like then entry = self:entry_for(self.net.like) end
   if not entry then self:fail("has no graph yet: call it on data once, or fit it") end
   return entry
 end

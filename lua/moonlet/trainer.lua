@@ -294,6 +294,9 @@ local function fit_sources(self, who, x, y, opts)
     if not is_list(given) or given[1] == nil then
       self:fail("fit: validation must be a dataset or { x, y }, got %s", util.describe(given))
     end
+    if given[2] == nil and not feed.is_dataset(given[1]) then
+      self:fail("fit: validation must be a dataset or { x, y }, got a table without y")
+    end
     return source_of(self, who, given[1], given[2], { batch_size = size, sample_weight = given[3] }, false, true)
   end
   local validation = opts.validation ~= nil and validation_of(opts.validation) or nil

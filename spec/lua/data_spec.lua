@@ -349,7 +349,7 @@ describe("data.csv", function()
     assert.error_matches(function() data.csv(path, { label = "x" }) end, "no column 'x', nor names of columns")
     assert.error_matches(function() data.csv(path, { labels = 1 }) end, "unknown option 'labels'; known: columns, header, label")
     assert.error_matches(function() data.csv(path, { header = { "a" } }) end, "has 2 columns, the header names 1")
-    assert.error_matches(function() data.csv "no/such/file.csv" end, "no/such/file.csv")
+    assert.error_matches(function() data.csv "no/such/file.csv" end, "csv: cannot read 'no/such/file.csv'")
     local named = write "a,b\n1,2\n"
     assert.error_matches(function() data.csv(named, { label = "c" }) end, "no column 'c'; it has: a, b")
     assert.error_matches(function() data.csv(named, { header = false }) end, "header is false")

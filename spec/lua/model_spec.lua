@@ -230,6 +230,15 @@ describe("ml.Sequential", function()
     testing.raises(function() model:pop() end, "layers cannot be taken off after the model was called")
   end)
 
+  it("has a graph and can be saved once it was called on data", function()
+    for _, x in ipairs { ml.ones { 2, 3 }, ml.ones({ 2, 3 }, "i32") } do
+      local m = ml.Sequential { nn.Dense { 3 }, nn.Dense { 2 } }
+      local want = m(x)
+      assert.equal(x.dtype, m:graph():inputs()[1].dtype)
+      testing.equal(ml.deserialize(m:serialize()):predict(x), want)
+    end
+  end)
+
   it("names what is wrong", function()
     testing.raises(function() ml.Sequential { 3, name = "s" } end, "Sequential 's': entry 1 must be a layer, got 3")
     testing.raises(function() ml.Sequential(3) end,

@@ -372,6 +372,8 @@ describe("messages of training", function()
       "compile: unknown option 'metric'; known: loss, loss_weights")
     model:compile { loss = "mse" }
     testing.raises(function() model:fit(X) end, "targets are missing: y must be given")
+    testing.raises(function() model:fit(X, Y, { validation = { X } }) end,
+      "Model 'm': fit: validation must be a dataset or { x, y }, got a table without y")
     testing.raises(function() model:fit() end, "fit: the data is missing")
     testing.raises(function() model:fit(X, Y:slice(1, 1, 2)) end, "Model 'm': fit: x has 3 rows, but y has 2")
     testing.raises(function() model:fit(X, Y, { epoch = 3 }) end, "fit: unknown option 'epoch'; known: batch_size")

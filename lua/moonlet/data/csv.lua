@@ -37,7 +37,7 @@ local function is_numeric(fields)
 end
 
 local function read_first_line(path)
-  local text = core.read_file(path)
+  local text = core.read_file(path, "csv")
   if text == "" then core.fail("csv: '%s' is empty", path) end
   local line = text:match "^[^\n]*"
   return (line:gsub("^\239\187\191", ""))

@@ -115,7 +115,8 @@ end
 
 --- Makes the weights. Called once, before the first `call`.
 -- @tparam table shape of the input: a table of numbers and dims; for several inputs a table of shapes
-function Layer:build(shape) end
+-- @param x the input: a tensor, or a table of tensors
+function Layer:build(shape, x) end
 
 --- What the layer computes.
 -- @param x a tensor, or a table of tensors
@@ -168,9 +169,9 @@ local function run(self, x, opts)
   if not self.built then
     -- A layer that was made inside the function being traced is made again by each trace: its weights are those of the first.
     if self.made_in == trace.current() then
-      self:build(shapes_of(x))
+      self:build(shapes_of(x), x)
     else
-      trace.within(false, self.build, self, shapes_of(x))
+      trace.within(false, self.build, self, shapes_of(x), x)
     end
     rawset(self, "built", true)
   end

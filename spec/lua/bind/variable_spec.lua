@@ -85,6 +85,13 @@ describe("variables", function()
     assert.same({ 3, 4 }, v:totable())
   end)
 
+  it("keep their shape", function()
+    local v = core.variable({ 1, 2 }, "v")
+    assert.error_matches(function() v:assign(core.zeros { 3 }) end, "assign: variable 'v' has shape %(2%), got values of shape %(3%)")
+    assert.error_matches(function() v:write(core.zeros { 2, 2 }) end, "write: variable 'v' has shape %(2%), got values of shape %(2, 2%)")
+    assert.same({ 1, 2 }, v:totable())
+  end)
+
   it("are released", function()
     local v = core.variable({ 1 }, "v")
     v:release()
