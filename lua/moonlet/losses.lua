@@ -184,7 +184,8 @@ end
 function Loss:values(y_true, y_pred)
   local class = getmetatable(self)
   if y_true == nil or y_pred == nil then
-    core.fail("loss %s: targets and predictions are expected, got %s and %s", self.name, util.describe(y_true), util.describe(y_pred))
+    local t, y = util.describe(y_true), util.describe(y_pred)
+    core.fail("loss %s: targets and predictions are expected, got %s and %s", self.name, t, y)
   end
   if not util.is_array(y_true) then y_true = core.tensor(y_true) end
   if not util.is_array(y_pred) then y_pred = core.tensor(y_pred) end

@@ -112,7 +112,8 @@ describe("losses", function()
       "loss mean_squared_error: targets of shape %(2, 3%) do not fit predictions of shape %(2, 4%)")
     testing.raises(function() losses.sparse_categorical_crossentropy(ml.ones { 2, 3 }, ml.ones { 2, 3 }) end,
       "labels of shape %(2, 3%) do not fit predictions of shape %(2, 3%); expected %(2,%)")
-    testing.raises(function() losses.huber(ml.tensor(T)) end, "loss huber: targets and predictions are expected, got a tensor.* and nothing")
+    testing.raises(function() losses.huber(ml.tensor(T)) end,
+      "loss huber: targets and predictions are expected, got a tensor.* and nothing")
     testing.raises(function() losses.Huber { delta = -1 } end, "Huber: delta must be a positive number, got %-1")
     testing.raises(function() losses.MeanSquaredError { from_logits = true } end, "MeanSquaredError: unknown option 'from_logits'")
   end)

@@ -88,8 +88,8 @@ describe("the prompt on a terminal", function()
   end
 
   it("brings lines back with Up, and again", function()
-    local text = type_in("> ", "kept = 40" .. ENTER, NEXT, "kept + 1" .. ENTER, "41" .. NEXT, "kept = 7" .. ENTER, NEXT, UP .. UP .. ENTER,
-      "8" .. NEXT, UP .. UP .. UP .. UP .. ENTER, NEXT, "'it is ' .. kept" .. ENTER, "\nit is 40" .. NEXT, END)
+    local text = type_in("> ", "kept = 40" .. ENTER, NEXT, "kept + 1" .. ENTER, "41" .. NEXT, "kept = 7" .. ENTER, NEXT,
+      UP .. UP .. ENTER, "8" .. NEXT, UP .. UP .. UP .. UP .. ENTER, NEXT, "'it is ' .. kept" .. ENTER, "\nit is 40" .. NEXT, END)
     if not text then return pending "built without libedit" end
   end)
 

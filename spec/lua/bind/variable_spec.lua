@@ -87,8 +87,10 @@ describe("variables", function()
 
   it("keep their shape", function()
     local v = core.variable({ 1, 2 }, "v")
-    assert.error_matches(function() v:assign(core.zeros { 3 }) end, "assign: variable 'v' has shape %(2%), got values of shape %(3%)")
-    assert.error_matches(function() v:write(core.zeros { 2, 2 }) end, "write: variable 'v' has shape %(2%), got values of shape %(2, 2%)")
+    assert.error_matches(function() v:assign(core.zeros { 3 }) end,
+      "assign: variable 'v' has shape %(2%), got values of shape %(3%)")
+    assert.error_matches(function() v:write(core.zeros { 2, 2 }) end,
+      "write: variable 'v' has shape %(2%), got values of shape %(2, 2%)")
     assert.same({ 1, 2 }, v:totable())
   end)
 
