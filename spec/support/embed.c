@@ -3,7 +3,7 @@
 ** that lua/bind/embed.h declares. What only readers need is taken out (comments, spaces; lines keep their numbers), so long strings
 ** may not be used in these files. Then the texts are packed by pairs (Larsson and Moffat, "Offline dictionary-based compression",
 ** 1999): the pair of symbols that is met most often becomes a symbol of its own, again and again. So a file is a list of symbols,
-** and unpacking it needs the table of pairs and no other file. Many pairs are made in a round: a tenth of the time, 2 % more bytes.
+** and unpacking it needs the table of pairs and no other file. Frequent symbols have short codes. Many pairs are made in a round: a tenth of the time, 2 % more bytes.
 */
 #include "embed.h"
 
@@ -13,13 +13,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MAX_FILES = 1024, MIN_USES = 4 };
+enum { MAX_FILES = 1024, MIN_USES = 4, BYTES = 256, MAX_SYMBOLS = BYTES + MOON_EMBED_SYMBOLS };
 #define BUCKETS ((size_t)1 << 20)
 #define ROUND_SHARE 0.7 /* pairs with this share of the uses of the first are made in its round */
 
 typedef struct text {
   const char *path;
-  size_t first, last; /* its symbols */
+  size_t first, last; /* its symbols; when they are printed, their first bit and their number */
   size_t bytes;       /* unpacked */
 } text;
 
@@ -39,8 +39,9 @@ typedef struct packer {
   int n_texts;
   unsigned *symbols; /* of all texts */
   size_t length;
-  pair pairs[MOON_EMBED_SYMBOLS]; /* from MOON_EMBED_BYTES on */
-  unsigned n_symbols;
+  pair pairs[MAX_SYMBOLS]; /* from BYTES on; symbols below are bytes */
+  unsigned n_symbols, max_symbols; /* as many as embed.h has room for, and the bytes that are not used */
+  unsigned order[MAX_SYMBOLS], n_coded, code[MAX_SYMBOLS]; /* symbols by code, and codes by symbol */
   bucket *table;   /* [BUCKETS] */
   bucket **chosen; /* [BUCKETS] */
 } packer;
@@ -162,7 +163,7 @@ static bool choose_pairs(packer *k) {
     if (k->table[i].uses >= MIN_USES) k->chosen[n++] = &k->table[i];
   }
   qsort(k->chosen, n, sizeof *k->chosen, by_uses);
-  for (size_t i = 0; i < n && k->n_symbols < MOON_EMBED_SYMBOLS && k->chosen[i]->uses >= ROUND_SHARE * k->chosen[0]->uses; i++) {
+  for (size_t i = 0; i < n && k->n_symbols < k->max_symbols && k->chosen[i]->uses >= ROUND_SHARE * k->chosen[0]->uses; i++) {
     k->pairs[k->n_symbols] = k->chosen[i]->of;
     k->chosen[i]->symbol = k->n_symbols++;
   }
@@ -185,16 +186,48 @@ static void replace_pairs(packer *k) {
   k->length = to;
 }
 
-/* How many symbols wait while one is unpacked. */
-static unsigned check_depth(const packer *k) {
-  unsigned depth[MOON_EMBED_SYMBOLS] = {0}, deepest = 0;
-  for (unsigned s = MOON_EMBED_BYTES; s < k->n_symbols; s++) {
-    unsigned left = depth[k->pairs[s].left] + 1, right = depth[k->pairs[s].right];
-    depth[s] = left > right ? left : right;
-    if (depth[s] > deepest) deepest = depth[s];
+/* As many symbols wait while one is unpacked as its pairs are deep. */
+static void check_depth(const packer *k) {
+  unsigned depth[MAX_SYMBOLS] = {0};
+  for (unsigned s = BYTES; s < k->n_symbols; s++) {
+    unsigned left = depth[k->pairs[s].left], right = depth[k->pairs[s].right];
+    depth[s] = 1 + (left > right ? left : right);
+    if (depth[s] >= MOON_EMBED_DEPTH) fail("pairs", "deeper than MOON_EMBED_DEPTH");
   }
-  if (deepest >= MOON_EMBED_DEPTH) fail("pairs", "deeper than MOON_EMBED_DEPTH");
-  return deepest;
+}
+
+/* ---- Codes ---- */
+
+static unsigned count_bytes(const packer *k) {
+  bool used[BYTES] = {false};
+  unsigned n = 0;
+  for (size_t i = 0; i < k->length; i++) used[k->symbols[i]] = true;
+  for (int i = 0; i < BYTES; i++) n += used[i];
+  return n;
+}
+
+/* Numbers the symbols, those met most often in the texts first. A byte that occurs in a pair only has its code too. */
+static void number_symbols(packer *k) {
+  unsigned uses[MAX_SYMBOLS] = {0};
+  bool needed[BYTES] = {false};
+  for (size_t i = 0; i < k->length; i++) uses[k->symbols[i]]++;
+  for (unsigned s = BYTES; s < k->n_symbols; s++) {
+    if (k->pairs[s].left < BYTES) needed[k->pairs[s].left] = true;
+    if (k->pairs[s].right < BYTES) needed[k->pairs[s].right] = true;
+  }
+  for (unsigned s = 0; s < k->n_symbols; s++) {
+    unsigned at;
+    if (s < BYTES && !needed[s] && uses[s] == 0) continue;
+    for (at = k->n_coded++; at > 0 && uses[k->order[at - 1]] < uses[s]; at--) k->order[at] = k->order[at - 1];
+    k->order[at] = s;
+  }
+  for (unsigned i = 0; i < k->n_coded; i++) k->code[k->order[i]] = i;
+}
+
+static unsigned length_of(unsigned code) {
+  unsigned length = 3;
+  while (code < MOON_EMBED_FIRST_CODE(length)) length--;
+  return length;
 }
 
 /* ---- C ---- */
@@ -204,12 +237,42 @@ static void print_two(unsigned left, unsigned right) {
   printf("%u,%u,%u,\n", left & 255, left >> 8 | (right & 15) << 4, right >> 4);
 }
 
-static void print_data(const packer *k) {
+static void print_pairs(const packer *k) {
   puts("const unsigned char moon__embed_pairs[] = {");
-  for (unsigned s = MOON_EMBED_BYTES; s < k->n_symbols; s++) print_two(k->pairs[s].left, k->pairs[s].right);
-  puts("};\nconst unsigned char moon__embed_texts[] = {");
-  for (size_t i = 0; i < k->length; i += 2) print_two(k->symbols[i], i + 1 < k->length ? k->symbols[i + 1] : 0);
+  for (unsigned i = 0; i < k->n_coded; i++) {
+    unsigned s = k->order[i];
+    if (s < BYTES) print_two(MOON_EMBED_BYTE, s);
+    else print_two(k->code[k->pairs[s].left], k->code[k->pairs[s].right]);
+  }
   puts("};");
+}
+
+typedef struct bit_writer {
+  uint32_t bits, at; /* bits that make no byte yet; where the next one goes */
+} bit_writer;
+
+static void put(bit_writer *w, unsigned bits, unsigned n) {
+  w->bits |= bits << w->at % 8;
+  for (unsigned ready = w->at % 8 + n; ready >= 8; ready -= 8, w->bits >>= 8) printf("%u,\n", w->bits & 255);
+  w->at += n;
+}
+
+/* Also turns the place where each text begins from symbols into bits. */
+static void print_texts(packer *k) {
+  bit_writer w = {0, 0};
+  puts("const unsigned char moon__embed_texts[] = {");
+  for (int f = 0; f < k->n_texts; f++) {
+    text *t = &k->texts[f];
+    uint32_t begin = w.at;
+    for (size_t i = t->first; i < t->last; i++) {
+      unsigned code = k->code[k->symbols[i]], length = length_of(code);
+      put(&w, length, 2);
+      put(&w, code - MOON_EMBED_FIRST_CODE(length), MOON_EMBED_CODE_BITS(length));
+    }
+    t->last -= t->first;
+    t->first = begin;
+  }
+  printf("%u,0,0};\n", w.bits); /* the rest of the last byte; three are read at a time */
 }
 
 /* "lua/moonlet/nn/dense.lua" is module "moonlet.nn.dense"; "lua/moonlet/nn/init.lua" is "moonlet.nn", but the first of all keeps
@@ -221,20 +284,23 @@ static void print_entry(const text *t) {
   if (is_folder) length -= 5;
   printf("  {\"");
   for (int i = 0; i < length; i++) putchar(path[i] == '/' ? '.' : path[i]);
-  printf("\", \"%s\", %zu, %zu, %zu},\n", is_folder ? "/init.lua" : ".lua", t->first, t->last - t->first, t->bytes);
+  printf("\", \"%s\", %zu, %zu, %zu},\n", is_folder ? "/init.lua" : ".lua", t->first, t->last, t->bytes);
 }
 
 int main(int argc, char **argv) {
   packer *k = make(1, sizeof *k);
   k->table = make(BUCKETS, sizeof *k->table);
   k->chosen = make(BUCKETS, sizeof *k->chosen);
-  k->n_symbols = MOON_EMBED_BYTES;
+  k->n_symbols = BYTES;
   if (argc - 1 > MAX_FILES) fail("files", "more than MAX_FILES");
   for (int i = 1; i < argc; i++) add_file(k, argv[i]);
+  k->max_symbols = MAX_SYMBOLS - count_bytes(k);
   for (count_pairs(k); choose_pairs(k); count_pairs(k)) replace_pairs(k);
   check_depth(k);
+  number_symbols(k);
   puts("/* Made by spec/support/embed.c: the Lua files of the library, packed. */\n#include \"embed.h\"");
-  print_data(k);
+  print_pairs(k);
+  print_texts(k);
   puts("const moon_embed moon__embed[] = {");
   for (int i = 0; i < k->n_texts; i++) print_entry(&k->texts[i]);
   puts("  {0, 0, 0, 0, 0},\n};");
