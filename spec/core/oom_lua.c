@@ -2,7 +2,8 @@
 ** oom_lua.c: every allocation fails, in Lua. A state whose allocator and library share one hostile hook requires the module, builds,
 ** trains, saves to a string, loads and trains on, with the n-th call failing, once, or it and all after it. Each time there is a
 ** Lua error or the right result, the same state then does it all again to the same result, and at the end every block is back.
-** Arguments: the folder of moonlet.so, the number of points of failure to try.
+** Arguments: the folder of moonlet.so; the number of points of failure to try, 0 for all of them; part and parts: of these points
+** only every parts-th, from part on (0, ..).
 */
 #include <stdio.h>
 #include <stdlib.h>
@@ -42,6 +43,7 @@ typedef struct library {
   moon_runtime *(*runtime_new)(const moon_host *);
   void (*runtime_release)(moon_runtime *);
   const char *build;
+  long points, part, parts;
 } library;
 
 static const char require[] = "package.cpath = BUILD .. '/?.so;' .. package.cpath ml = require 'moonlet'\n";
@@ -132,16 +134,27 @@ static int try_work(const library *l, lua_State *L, hostile *h, long n, bool for
   return reached ? 0 : -1;
 }
 
+/* Of what require allocates nearly each of the first and ever fewer of the many later calls, or all; each fails once, and for good. */
+static int try_requires(const library *l) {
+  long i = 0;
+  for (long n = 1;; n += l->points ? 41 + n / 8 : 1, i++) {
+    if (i % l->parts != l->part) continue;
+    int once = try_require(l, n, false), for_good = once == 0 ? try_require(l, n, true) : 0;
+    if (once > 0 || for_good > 0) return 1;
+    if (once < 0) return 0;
+  }
+}
+
 /* Points spread over what WORK allocates; each fails once, and for good. */
-static int try_all(const library *l, long points) {
+static int try_all(const library *l) {
   hostile h = {0};
   moon_runtime *runtime = open_runtime(l, &h);
   lua_State *L = open_state(l, &h, runtime);
   if (lua_api_run(&l->lua, L, require) || lua_api_run(&l->lua, L, script)) return fail(l, L, "the script", 0);
   long begin = h.calls;
   lua_api_run(&l->lua, L, "TRY()");
-  long all = h.calls - begin, tried = 0, stride = points > 0 && all / points > 1 ? all / points : 1;
-  for (long n = 1; n <= all; n += stride, tried++) {
+  long all = h.calls - begin, tried = 0, stride = l->points && all / l->points > 1 ? all / l->points : 1;
+  for (long n = 1 + l->part * stride; n <= all; n += stride * l->parts, tried++) {
     if (try_work(l, L, &h, n, false) > 0 || try_work(l, L, &h, n, true) > 0) return 1;
   }
   l->lua.close(L);
@@ -152,8 +165,7 @@ static int try_all(const library *l, long points) {
 }
 
 int main(int argc, char **argv) {
-  library l = {.build = argc > 1 ? argv[1] : "build"};
-  long points = argc > 2 ? strtol(argv[2], NULL, 10) : 20;
+  library l = {.build = argc > 1 ? argv[1] : "build", .points = argc > 2 ? atol(argv[2]) : 20, .parts = 1};
   char path[1024];
   void *symbols;
   if (!lua_api_open(&l.lua)) {
@@ -167,10 +179,6 @@ int main(int argc, char **argv) {
       !lua_api_find(RTLD_DEFAULT, "lua_setfield", &l.setfield) ||
       !lua_api_find(RTLD_DEFAULT, "lua_pushlightuserdata", &l.pushlightuserdata))
     return fail(&l, NULL, "no library", 0);
-  for (long n = 1, r = 0; r == 0; n += n / 8 + (points > 1000 ? 0 : 40)) {
-    r = try_require(&l, n, false);
-    if (r == 0) r = try_require(&l, n, true);
-    if (r > 0) return 1;
-  }
-  return try_all(&l, points);
+  if (argc > 4) l.part = atol(argv[3]), l.parts = atol(argv[4]);
+  return try_requires(&l) || try_all(&l);
 }
