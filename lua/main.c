@@ -136,7 +136,28 @@ static got read_plainly(const char *prompt, char *line) {
 
 static bool is_name_char(char c) { return c == '_' || (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'); }
 
-/* Pushes the value that "a.b.c" names; reading raw, so that no code runs. False (and nothing pushed): there is none. */
+/* Pushes the table of names that the value at idx has and makes when they are first used, or nil: __names of its metatable, a table or
+** a function that gives one. Our own files have it, so what runs here is ours. */
+static void push_names(lua_State *L, int idx) {
+  int type = luaL_getmetafield(L, idx, "__names");
+  if (type == LUA_TNIL) lua_pushnil(L);
+  if (type == LUA_TFUNCTION) lua_call(L, 0, 1);
+}
+
+/* part(table, key) -> value or nil: raw, so that no code of the user runs, but for such names. */
+static int get_part(lua_State *L) {
+  lua_pushvalue(L, 2);
+  if (lua_rawget(L, 1) != LUA_TNIL) return 1;
+  push_names(L, 1);
+  if (!lua_istable(L, -1)) return 0;
+  lua_pushvalue(L, 2);
+  if (lua_rawget(L, -2) == LUA_TNIL) return 0;
+  lua_pushvalue(L, 2);
+  lua_gettable(L, 1);
+  return 1;
+}
+
+/* Pushes the value that "a.b.c" names. False (and nothing pushed): there is none. */
 static bool push_path(lua_State *L, const char *path, size_t n) {
   lua_pushglobaltable(L);
   while (n > 0) {
@@ -146,57 +167,79 @@ static bool push_path(lua_State *L, const char *path, size_t n) {
       lua_pop(L, 1);
       return false;
     }
+    lua_pushcfunction(L, get_part);
+    lua_insert(L, -2);
     lua_pushlstring(L, path, part);
-    lua_rawget(L, -2);
-    lua_remove(L, -2);
+    lua_call(L, 2, 1);
     path += part < n ? part + 1 : part;
     n -= part < n ? part + 1 : part;
   }
   return true;
 }
 
-/* Adds the string keys of the table on top that begin with word to the list at idx; pops the table. */
+static bool has_entry(lua_State *L, int idx, const char *text) {
+  bool same = false;
+  for (lua_Integer i = 1; !same && i <= (lua_Integer)lua_rawlen(L, idx); i++) {
+    lua_rawgeti(L, idx, i);
+    same = strcmp(lua_tostring(L, -1), text) == 0;
+    lua_pop(L, 1);
+  }
+  return same;
+}
+
+/* Adds the string keys of the table on top that begin with word to the list at idx, each once; pops the table. */
 static void add_matches(lua_State *L, int idx, const char *word, size_t n) {
   for (lua_pushnil(L); lua_next(L, -2); lua_pop(L, 1)) {
     const char *key = lua_type(L, -2) == LUA_TSTRING ? lua_tostring(L, -2) : NULL;
-    if (!key || strncmp(key, word, n) != 0) continue;
+    if (!key || strncmp(key, word, n) != 0 || has_entry(L, idx, key)) continue;
     lua_pushvalue(L, -2);
     lua_rawseti(L, idx, (lua_Integer)lua_rawlen(L, idx) + 1);
   }
   lua_pop(L, 1);
 }
 
-/* Names that a value has: its own keys, and those of its metatable's __index or __names. */
+/* Names that the value on top has: its own keys, and those of its metatable's __names or __index; pops it. */
 static void collect(lua_State *L, int idx, const char *word, size_t n) {
-  static const char *const fields[] = {"__names", "__index"};
   for (int depth = 0; depth < 4; depth++) {
     if (lua_istable(L, -1)) {
       lua_pushvalue(L, -1);
       add_matches(L, idx, word, n);
     }
-    if (!lua_getmetatable(L, -1)) break;
+    push_names(L, lua_gettop(L));
+    if (lua_istable(L, -1)) add_matches(L, idx, word, n);
+    else lua_pop(L, 1);
+    if (!luaL_getmetafield(L, -1, "__index")) break;
     lua_remove(L, -2);
-    int type = LUA_TNIL;
-    for (int i = 0; i < 2 && type != LUA_TTABLE; i++) {
-      lua_pushstring(L, fields[i]);
-      type = lua_rawget(L, -2);
-      if (type != LUA_TTABLE) lua_pop(L, 1);
-    }
-    if (type != LUA_TTABLE) break;
-    lua_remove(L, -2);
+    if (!lua_istable(L, -1)) break;
   }
   lua_pop(L, 1);
 }
 
-/* Pushes the list of completions of the last name in line; *word_bytes is how much of it is there. */
-static void push_completions(lua_State *L, const char *line, size_t n, size_t *word_bytes) {
-  size_t word = n, path;
+/* complete(line) -> list of completions of its last name, and how many characters of that are there. */
+static int find_completions(lua_State *L) {
+  size_t n, word, path;
+  const char *line = lua_tolstring(L, 1, &n);
+  word = n;
   while (word > 0 && is_name_char(line[word - 1])) word--;
   path = word;
   while (path > 0 && (is_name_char(line[path - 1]) || line[path - 1] == '.' || line[path - 1] == ':')) path--;
-  *word_bytes = n - word;
   lua_newtable(L);
-  if (push_path(L, line + path, word > path ? word - path - 1 : 0)) collect(L, lua_gettop(L) - 1, line + word, n - word);
+  if (push_path(L, line + path, word > path ? word - path - 1 : 0)) collect(L, 2, line + word, n - word);
+  lua_pushinteger(L, (lua_Integer)(n - word));
+  return 2;
+}
+
+/* Pushes the list; *word_bytes is how much of the name is there. An error on the way is no completion. */
+static void push_completions(lua_State *L, const char *line, size_t n, size_t *word_bytes) {
+  lua_pushcfunction(L, find_completions);
+  lua_pushlstring(L, line, n);
+  if (lua_pcall(L, 1, 2, 0) == LUA_OK) {
+    *word_bytes = (size_t)lua_tointeger(L, -1);
+    lua_pop(L, 1);
+  } else {
+    lua_pop(L, 1);
+    lua_newtable(L);
+  }
 }
 
 #ifdef MOON_HAVE_EDIT

@@ -1,5 +1,6 @@
---- The same script in hosts that hold Lua: our one-file program, our window with its own memory, threads and log, Neovim and
--- HAProxy. Pending where a host, or the module for its Lua (make abi), is missing.
+--- The same script in hosts that hold Lua: our one-file program, our window with its own memory, threads and log, Neovim, HAProxy
+-- and mpv; in Luanti, whose mods have neither require nor files, one of its own. Pending where a host, or the module for its Lua
+-- (make abi), is missing.
 local build = os.getenv "MOONLET_BUILD" or "build"
 if build:sub(1, 1) ~= "/" then build = os.getenv "PWD" .. "/" .. build end
 local script = "examples/host/smoke.lua"
@@ -84,5 +85,56 @@ frontend none
     local output = run("env PATH=\"$PATH:/usr/sbin\" haproxy -c -f " .. path)
     os.remove(path)
     works(output, "Lua 5.3")
+  end)
+
+  it("mpv", function()
+    if not found "mpv" then return pending "mpv is not installed" end
+    local path = os.tmpname()
+    local function say(text)
+      local file = assert(io.open(path, "w"))
+      file:write(text)
+      file:close()
+      return run("mpv --no-config --idle=yes --vo=null --ao=null --script=" .. path)
+    end
+    os.remove(path)
+    path = path .. ".lua"
+    local lua = say "print(jit and 'luajit' or _VERSION:match '%d.%d') mp.command 'quit'":match "luajit" or "5.2"
+    local folder = module_for(lua)
+    local output = say(("package.cpath = [[%s/?.so;]] .. package.cpath dofile [[%s]] mp.command 'quit'"):format(folder, script))
+    os.remove(path)
+    works(output, lua == "luajit" and "LuaJIT 2.1" or "Lua 5.2")
+  end)
+
+  it("Luanti, whose mods cannot require", function()
+    local server = found "luanti" and "luanti --server" or exists "/usr/games/minetestserver" and "/usr/games/minetestserver"
+    if not server then return pending "Luanti (Minetest) is not installed" end
+    local module, folder = module_for "luajit" .. "/moonlet.so", os.tmpname()
+    os.remove(folder)
+    local mod = folder .. "/worldmods/learner"
+    assert(os.execute("mkdir -p " .. mod))
+    local function write(path, text)
+      local file = assert(io.open(path, "w"))
+      file:write(text)
+      file:close()
+    end
+    write(folder .. "/world.mt", "gameid = devtest\nbackend = dummy\n")
+    write(folder .. "/minetest.conf", "secure.trusted_mods = learner\n")
+    write(mod .. "/mod.conf", "name = learner\n")
+    write(mod .. "/init.lua", ([[
+local ml = core.request_insecure_environment().package.loadlib("%s", "luaopen_moonlet")()
+assert(not pcall(require, "moonlet"), "this host has become a kinder one")
+local x = ml.linspace(-1, 1, 64):reshape { 64, 1 }
+local model = ml.Sequential { ml.nn.Dense { 16, activation = "tanh" }, ml.nn.Dense { 1 } }
+model:compile { optimizer = "adam", loss = "mse" }
+while not model:train_on_batch(x, ml.sin(x * 3), { budget_us = 50 }) do end
+local again = ml.deserialize(model:serialize())
+assert((again:predict(x) - model:predict(x)):abs():max():item() == 0)
+print(("moonlet %%s works in %%s"):format(ml.version, jit and jit.version or _VERSION))
+core.after(0, core.request_shutdown)
+]]):format(module))
+    local command = "env HOME='%s' %s --world '%s' --config '%s/minetest.conf' --gameid devtest --port 39123"
+    local output = run(command:format(folder, server, folder, folder))
+    os.execute("rm -r '" .. folder .. "'")
+    works(output, "LuaJIT 2.1")
   end)
 end)

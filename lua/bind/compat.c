@@ -86,6 +86,22 @@ void moon__lua_getsearchers(lua_State *L) {
   lua_remove(L, -2);
 }
 
+void moon__lua_pushglobals(lua_State *L) {
+#if LUA_VERSION_NUM >= 502
+  lua_pushglobaltable(L);
+#else
+  lua_pushvalue(L, LUA_GLOBALSINDEX);
+#endif
+}
+
+void moon__lua_setenv(lua_State *L) {
+#if LUA_VERSION_NUM >= 502
+  if (!lua_setupvalue(L, -2, 1)) lua_pop(L, 1); /* a chunk that names no global has no upvalue in 5.2 */
+#else
+  lua_setfenv(L, -2);
+#endif
+}
+
 int moon__lua_loadtext(lua_State *L, const char *text, size_t bytes, const char *chunk) {
 #if LUA_VERSION_NUM >= 502
   return luaL_loadbufferx(L, text, bytes, chunk, "t");

@@ -44,6 +44,10 @@ void moon__lua_setkey(lua_State *L, const void *key); /* pops the value */
 bool moon__lua_gc_stopped(lua_State *L);
 /* package.searchers, which 5.1 calls loaders; pushes nil when there is none. */
 void moon__lua_getsearchers(lua_State *L);
+/* Pushes the table of globals. */
+void moon__lua_pushglobals(lua_State *L);
+/* Pops a table, which becomes what the chunk below it sees as globals. */
+void moon__lua_setenv(lua_State *L);
 /* Loads a chunk of source text; status as lua_load. */
 int moon__lua_loadtext(lua_State *L, const char *text, size_t bytes, const char *chunk);
 #endif

@@ -1,7 +1,8 @@
 /*
 ** module.c: what `require "moonlet"` runs: the state of the binding in the registry, the table of core functions, and the
 ** searcher that finds our Lua files: on disk beside a checkout's build, else inside the library. Opening twice gives the same
-** table.
+** table. Our files see the globals of the state, but a `require` of ours: hosts that lock theirs (Luanti) can use the library, and
+** what is loaded is shared with the host's.
 */
 #include <stdio.h>
 #include <stdlib.h>
@@ -31,6 +32,7 @@ MOON_API int luaopen_moonlet(lua_State *L);
 MOON_API int luaopen_moonlet_core(lua_State *L);
 
 static const char core_key = 0; /* registry: the table of core functions */
+static const char env_key = 0;  /* registry: what our Lua files see as globals */
 
 moon_bind *moon__lua_bind(lua_State *L) {
   moon_bind *b = lua_touserdata(L, lua_upvalueindex(1));
@@ -182,17 +184,26 @@ static int load_embedded(lua_State *L, const char *module, char *chunk, size_t b
   return 0;
 }
 
-/* The searcher: upvalue 1 is the folder on disk, or false. */
-static int search(lua_State *L) {
-  const char *module = luaL_checkstring(L, 1), *folder = lua_tostring(L, lua_upvalueindex(1));
+/* Pushes the function of one of our files; nothing when there is no such file. folder: on disk, or NULL. */
+static bool push_loader(lua_State *L, const char *module, const char *folder) {
   char chunk[512];
   int found = 0;
-  if (strncmp(module, "moonlet.", 8) != 0) return 0;
   if (folder && chunk_name(module, ".lua", chunk, sizeof chunk)) found = load_from_disk(L, folder, chunk);
   if (folder && !found && chunk_name(module, "/init.lua", chunk, sizeof chunk)) found = load_from_disk(L, folder, chunk);
   if (!folder) found = load_embedded(L, module, chunk, sizeof chunk);
-  if (found < 0) return moon__lua_rethrow(L);
-  if (!found) {
+  if (found < 0) moon__lua_rethrow(L);
+  if (found) {
+    moon__lua_getkey(L, &env_key);
+    moon__lua_setenv(L);
+  }
+  return found > 0;
+}
+
+/* The searcher: upvalue 1 is the folder on disk, or false. */
+static int search(lua_State *L) {
+  const char *module = luaL_checkstring(L, 1);
+  if (strncmp(module, "moonlet.", 8) != 0) return 0;
+  if (!push_loader(L, module, lua_tostring(L, lua_upvalueindex(1)))) {
     lua_pushfstring(L, "\n\tno file of moonlet is '%s'", module);
     return 1;
   }
@@ -200,17 +211,49 @@ static int search(lua_State *L) {
   return 2;
 }
 
-/* package.searchers: ours comes second, behind package.preload. */
+/* require for our own files: upvalue 1 is the folder on disk, or false. What was loaded is where Lua's require looks too. */
+static int require_ours(lua_State *L) {
+  const char *module = luaL_checkstring(L, 1);
+  lua_settop(L, 1);
+  lua_getfield(L, LUA_REGISTRYINDEX, "_LOADED");
+  lua_getfield(L, 2, module);
+  if (lua_toboolean(L, -1)) return 1;
+  if (!push_loader(L, module, lua_tostring(L, lua_upvalueindex(1)))) {
+    return moon__lua_fail(L, "module '%s' not found: no file of moonlet has this name", module);
+  }
+  lua_pushstring(L, module);
+  lua_call(L, 1, 1);
+  if (lua_isnil(L, -1)) {
+    lua_pop(L, 1);
+    lua_pushboolean(L, 1);
+  }
+  lua_pushvalue(L, -1);
+  lua_setfield(L, 2, module);
+  return 1;
+}
+
+/* Makes what our files see as globals: the folder is on top, or false. */
+static void make_env(lua_State *L) {
+  lua_newtable(L);
+  lua_pushvalue(L, -2);
+  lua_pushcclosure(L, require_ours, 1);
+  lua_setfield(L, -2, "require");
+  lua_newtable(L);
+  moon__lua_pushglobals(L);
+  lua_setfield(L, -2, "__index");
+  lua_setmetatable(L, -2);
+  moon__lua_setkey(L, &env_key);
+}
+
+/* package.searchers: ours comes second, behind package.preload. The folder is on top, or false. */
 static void install_searcher(lua_State *L) {
-  char folder[PATH_BYTES];
   moon__lua_getsearchers(L);
   if (lua_istable(L, -1)) {
     for (int i = (int)moon__lua_rawlen(L, -1); i >= 2; i--) {
       lua_rawgeti(L, -1, i);
       lua_rawseti(L, -2, i + 1);
     }
-    if (find_folder(folder, sizeof folder)) lua_pushstring(L, folder);
-    else lua_pushboolean(L, 0);
+    lua_pushvalue(L, -2);
     lua_pushcclosure(L, search, 1);
     lua_rawseti(L, -2, 2);
   }
@@ -224,18 +267,23 @@ static void set_loaded(lua_State *L, const char *name) {
   lua_pop(L, 1);
 }
 
-static const char searcher_key = 0; /* registry: true once the searcher is there */
+/* Once a state. */
+static void open_files(lua_State *L) {
+  char folder[PATH_BYTES];
+  if (find_folder(folder, sizeof folder)) lua_pushstring(L, folder);
+  else lua_pushboolean(L, 0);
+  make_env(L);
+  install_searcher(L);
+  lua_pop(L, 1);
+}
 
 int luaopen_moonlet(lua_State *L) {
   luaopen_moonlet_core(L);
   set_loaded(L, "moonlet.core");
-  moon__lua_getkey(L, &searcher_key);
-  if (!lua_toboolean(L, -1)) {
-    install_searcher(L);
-    lua_pushboolean(L, 1);
-    moon__lua_setkey(L, &searcher_key);
-  }
-  lua_getglobal(L, "require");
+  moon__lua_getkey(L, &env_key);
+  if (!lua_istable(L, -1)) open_files(L);
+  moon__lua_getkey(L, &env_key);
+  lua_getfield(L, -1, "require");
   lua_pushliteral(L, "moonlet.init");
   lua_call(L, 1, 1);
   return 1;

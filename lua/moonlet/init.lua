@@ -39,12 +39,16 @@ local PARTS = {
 
 local ops -- set of names, made when first needed
 
-local function is_op(name)
+local function op_names()
   if not ops then
     ops = {}
     for _, op in ipairs(core.ops()) do ops[op.name] = true end
   end
-  return ops[name] == true
+  return ops
+end
+
+local function is_op(name)
+  return op_names()[name] == true
 end
 
 --- Calls an op by its name.
@@ -459,5 +463,11 @@ return setmetatable(ml, {
     end
     if value ~= nil then rawset(t, name, value) end
     return value
+  end,
+  __names = function() -- for completion at the prompt
+    local names = {}
+    for name in pairs(PARTS) do names[name] = true end
+    for name in pairs(op_names()) do names[name] = true end
+    return names
   end,
 })

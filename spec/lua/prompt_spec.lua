@@ -96,7 +96,9 @@ describe("the prompt on a terminal", function()
   it("completes names of globals, fields and methods, and lists what there is", function()
     local text = type_in("> ", "only_one_has_this_name = ml.ones { 2 }" .. ENTER, NEXT, "only_one" .. TAB .. ENTER,
       "Tensor f32 (2) [1  1]" .. NEXT, "only_one_has_this_name:totab" .. TAB .. "()[2] + 41" .. ENTER, "\n42.0" .. NEXT,
-      "ml.nn.Conv" .. TAB, "Conv2DTranspose", "1D == ml.nn.Conv1" .. TAB .. ENTER, "\ntrue" .. NEXT, END)
+      "ml.nn.Conv" .. TAB, "Conv2DTranspose", "1D == ml.nn.Conv1" .. TAB .. ENTER, "\ntrue" .. NEXT,
+      "ml.metr" .. TAB .. " ~= nil and ml.lo" .. TAB, "logsumexp",
+      "g1p(ml.zeros { 2 })" .. ENTER, "Tensor f32 (2) [0  0]" .. NEXT, END)
     if not text then return pending "built without libedit" end
   end)
 end)

@@ -10,7 +10,7 @@ abi="$build luajit libluajit-5.1-dev lua5.1 liblua5.1-0-dev lua5.2 liblua5.2-dev
 doc="$build lua-ldoc"
 peers="$build g++ python3 python3-venv"
 opencl="pocl-opencl-icd ocl-icd-libopencl1"
-ci="$test $abi $doc $opencl lua-check clang clang-format libclang-rt-dev luarocks love xvfb xauth libsdl2-dev neovim haproxy libopenblas0-serial"
+ci="$test $abi $doc $opencl lua-check clang clang-format libclang-rt-dev luarocks love xvfb xauth libsdl2-dev neovim haproxy mpv minetest-server libopenblas0-serial"
 case $what in
   build) packages=$build ;;
   test) packages=$test ;;
@@ -37,6 +37,7 @@ if command -v dpkg-query >/dev/null 2>&1 && command -v apt-get >/dev/null 2>&1; 
     if [ "$p" = libclang-rt-dev ]; then
       ls /usr/lib/llvm-*/lib/clang/*/lib/linux/libclang_rt.asan-* >/dev/null 2>&1 && continue
     fi
+    if [ "$p" = minetest-server ] && command -v luanti >/dev/null 2>&1; then continue; fi # its name in newer releases
     dpkg-query -W -f='${Status}' "$p" 2>/dev/null | grep -q "install ok installed" || missing="$missing $p"
   done
   [ -z "$missing" ] && install_peers "${2:-}" && exit 0
@@ -47,6 +48,7 @@ if command -v dpkg-query >/dev/null 2>&1 && command -v apt-get >/dev/null 2>&1; 
     if [ "$p" = libclang-rt-dev ] && ! apt-cache show "$p" >/dev/null 2>&1; then
       p=$(apt-cache depends clang | sed -n 's/.*Depends: clang-\([0-9]*\)$/libclang-rt-\1-dev/p' | head -n 1)
     fi
+    if [ "$p" = minetest-server ] && ! apt-cache show "$p" >/dev/null 2>&1; then p=luanti; fi
     DEBIAN_FRONTEND=noninteractive $sudo apt-get install -y -qq --no-install-recommends "$p" >/dev/null
   done
   install_peers "${2:-}"
