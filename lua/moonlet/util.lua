@@ -151,6 +151,7 @@ local kinds = {
   positive = { "a positive number", function(v) return type(v) == "number" and v > 0 and v < huge end },
   nonnegative = { "a number that is not negative", function(v) return type(v) == "number" and v >= 0 and v < huge end },
   fraction = { "a number from 0 up to, not including, 1", function(v) return type(v) == "number" and v >= 0 and v < 1 end },
+  share = { "a number from 0 to 1", function(v) return type(v) == "number" and v >= 0 and v <= 1 end },
   integer = { "an integer", util.is_integer },
   count = { "a positive integer", function(v) return util.is_integer(v) and v > 0 end },
   natural = { "an integer that is not negative", function(v) return util.is_integer(v) and v >= 0 end },

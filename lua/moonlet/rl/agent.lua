@@ -10,6 +10,7 @@ local ObservationNorm = require "moonlet.rl.observation_norm"
 local Random = require "moonlet.rl.random"
 local ReplayBuffer = require "moonlet.rl.replay_buffer"
 local core = require "moonlet.core"
+local check = require "moonlet.rl.check"
 local distribution = require "moonlet.rl.distribution"
 local ml = require "moonlet"
 local util = require "moonlet.util"
@@ -159,8 +160,8 @@ end
 -- @tparam table observation
 -- @tparam[opt=false] boolean deterministic what is thought best; else the agent explores
 function Agent:act(observation, deterministic)
-  local many = is_many(observation)
-  local actor = self:actor(many and #observation or 1)
+  local many = check.observations(self, "act", "an observation", observation)
+  local actor = self:actor(many or 1)
   run_actor(self, actor, observation, many, deterministic)
   return read_actions(self, actor, many, deterministic)
 end
@@ -232,7 +233,7 @@ end
 -- @tparam boolean terminated the episode has ended by its own rules
 -- @tparam[opt=false] boolean truncated it was cut off
 function Agent:observe(observation, action, reward, next_observation, terminated, truncated)
-  local n = is_many(observation) and #observation or nil
+  local n = check.step(self, observation, action, reward, next_observation, terminated, truncated)
   if n and truncated == nil then
     if not self.never or #self.never ~= n then self.never = all_false(n) end
     truncated = self.never

@@ -4,6 +4,7 @@
 -- @classmod moonlet.rl.behavior_cloning
 
 local Agent = require "moonlet.rl.agent"
+local check = require "moonlet.rl.check"
 local ml = require "moonlet"
 
 --- An agent that imitates. `observe(observation, action)` shows it what to do; the rest of what is observed is not used.
@@ -59,7 +60,7 @@ end
 -- @tparam table observation
 -- @param action
 function BehaviorCloning:observe(observation, action)
-  local n = type(observation[1]) == "table" and #observation or nil
+  local n = check.actions(self, observation, action)
   if not self.buffer or self.buffer.size == 0 and self.buffer.n_envs ~= (n or 1) then self:use_buffer(n or 1) end
   self.buffer:add(observation, action, self.no_rewards, observation, self.no_ends, self.no_ends)
   self.num_timesteps = self.num_timesteps + (n or 1)

@@ -6,6 +6,7 @@
 
 local Agent = require "moonlet.rl.agent"
 local PrioritizedReplayBuffer = require "moonlet.rl.prioritized_replay_buffer"
+local check = require "moonlet.rl.check"
 local ml = require "moonlet"
 
 --- An agent that learns what each action is worth. Actions are whole numbers.
@@ -46,7 +47,7 @@ local ml = require "moonlet"
 local DQN = Agent:extend("DQN", 1e-4, {
   { "buffer_size", "count", default = 50000 }, { "learning_starts", "natural", default = 100 },
   { "batch_size", "count", default = 32 },
-  { "tau", "positive", default = 1 }, { "gamma", "nonnegative", default = 0.99 }, { "train_freq", "count", default = 4 },
+  { "tau", "positive", default = 1 }, { "gamma", "share", default = 0.99 }, { "train_freq", "count", default = 4 },
   { "gradient_steps", "count", default = 1 }, { "target_update_interval", "count", default = 1000 },
   { "exploration_fraction", "nonnegative", default = 0.1 }, { "exploration_initial_eps", "nonnegative", default = 1 },
   { "exploration_final_eps", "nonnegative", default = 0.05 }, { "max_grad_norm", "positive", default = 10 },
@@ -109,7 +110,10 @@ function DQN:act(observation, deterministic)
   local epsilon, random, n = deterministic and 0 or self:epsilon(), self.random, self.action_space.n
   local many = type(observation) == "table" and type(observation[1]) == "table"
   if not many then
-    if epsilon > 0 and random:uniform() < epsilon then return random:integer(n) end
+    if epsilon > 0 and random:uniform() < epsilon then
+      check.observations(self, "act", "an observation", observation)
+      return random:integer(n)
+    end
     return Agent.act(self, observation, true)
   end
   local actions = Agent.act(self, observation, true)

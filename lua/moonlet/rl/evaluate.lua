@@ -2,6 +2,7 @@
 -- Here: whole episodes without learning.
 -- @module moonlet.rl.evaluate
 
+local core = require "moonlet.core"
 local util = require "moonlet.util"
 
 --- Plays episodes in one environment.
@@ -17,6 +18,12 @@ return function(policy, env, opts)
   opts = util.options("rl.evaluate", {
     { "n_eval_episodes", "count", default = 10 }, { "deterministic", "boolean", default = true }, { "seed", "natural" },
   }, opts)
+  if type(policy) ~= "function" and not (type(policy) == "table" and policy.act) then
+    core.fail("rl.evaluate: the policy must be an agent or a function, got %s", util.describe(policy))
+  end
+  if type(env) ~= "table" or not (env.reset and env.step) then
+    core.fail("rl.evaluate: an environment with reset and step is expected, got %s", util.describe(env))
+  end
   local function act(observation)
     if type(policy) == "function" then return policy(observation) end
     return policy:act(observation, opts.deterministic)

@@ -37,7 +37,7 @@ local ml = require "moonlet"
 -- agent:learn { total_timesteps = 50000 }
 local PPO = OnPolicy:extend("PPO", 3e-4, {
   { "n_steps", "count", default = 2048 }, { "batch_size", "count", default = 64 }, { "n_epochs", "count", default = 10 },
-  { "gamma", "nonnegative", default = 0.99 }, { "gae_lambda", "nonnegative", default = 0.95 },
+  { "gamma", "share", default = 0.99 }, { "gae_lambda", "share", default = 0.95 },
   { "clip_range", "positive", default = 0.2 }, { "normalize_advantage", "boolean", default = true },
   { "ent_coef", "nonnegative", default = 0 }, { "vf_coef", "nonnegative", default = 0.5 },
   { "max_grad_norm", "positive", default = 0.5 }, { "target_kl", "positive" }, { "log_std_init", "number", default = 0 },

@@ -28,7 +28,7 @@ local OnPolicy = require "moonlet.rl.on_policy"
 -- @tparam[opt] integer seed of exploration
 -- @usage local agent = ml.rl.REINFORCE { env = ml.rl.CartPole {}, seed = 1 }
 local REINFORCE = OnPolicy:extend("REINFORCE", 1e-3, {
-  { "n_episodes", "count", default = 8 }, { "n_steps", "count", default = 1000 }, { "gamma", "nonnegative", default = 0.99 },
+  { "n_episodes", "count", default = 8 }, { "n_steps", "count", default = 1000 }, { "gamma", "share", default = 0.99 },
   { "ent_coef", "nonnegative", default = 0 }, { "vf_coef", "nonnegative", default = 0.5 },
   { "normalize_advantage", "boolean", default = true }, { "max_grad_norm", "positive", default = 10 },
   { "log_std_init", "number", default = 0 }, { "critic_network", "function" },

@@ -247,6 +247,8 @@ describe("messages of agents", function()
     assert.has_error(function() rl.PPO { observation_space = 2, action_space = 2, network = function()
       return ml.Sequential { ml.nn.Dense { 3 } }
     end } end, "rl.PPO: network must make a model that gives 2 numbers for each observation, got shape (1, 3)")
+    assert.has_error(function() rl.DQN { observation_space = 2, action_space = 2, gamma = 1.5 } end,
+      "rl.DQN: gamma must be a number from 0 to 1, got 1.5")
     local agent = make "PPO"
     assert.has_error(function() agent:learn { total_timesteps = 5 } end, "rl.PPO: learn: total_timesteps needs an env")
     assert.has_error(function() agent:learn { budget_us = 0 } end, "rl.PPO: learn: budget_us must be a positive number, got 0")
@@ -257,7 +259,37 @@ describe("messages of agents", function()
     assert.is_false((pcall(agent.act, agent, "left")))
     assert.is_number(agent:act { 1, 2, 3, 4 })
     agent:observe({ 1, 2, 3, 4 }, 0, 1, { 1, 2, 3, 4 }, false)
-    assert.has_error(function() agent:observe({ { 1, 2, 3, 4 }, { 1, 2, 3, 4 } }, { 0, 1 }, { 1, 1 }, {}, { false, false }) end,
+    local many = { { 1, 2, 3, 4 }, { 1, 2, 3, 4 } }
+    assert.has_error(function() agent:observe(many, { 0, 1 }, { 1, 1 }, many, { false, false }) end,
       "rl.PPO: observe: got 2 observations, before it were 1")
+  end)
+
+  it("of observe and act come before anything is noted", function()
+    local o = { 1, 2, 3, 4 }
+    for _, name in ipairs { "DQN", "PPO" } do
+      local agent = make(name)
+      local function refuses(message, f)
+        local before = agent.num_timesteps
+        assert.has_error(function() f(agent) end, "rl." .. name .. ": " .. message)
+        assert.equal(before, agent.num_timesteps)
+      end
+      for _ = 1, 3 do -- explored or not
+        refuses("act: an observation must be a list of 4 numbers, got nothing", agent.act)
+        refuses("act: an observation must be a list of 4 numbers, got a list of 3", function(a) a:act { 1, 2, 3 } end)
+        refuses("act: an observation must be a list of 4 numbers, got a list of 2", function(a) a:act { o, { 1, 2 } } end)
+      end
+      refuses("observe: an action must be a whole number from 0 to 1, got 5", function(a) a:observe(o, 5, 1, o, false) end)
+      refuses("observe: an action must be a whole number from 0 to 1, got nothing", function(a) a:observe(o) end)
+      refuses("observe: a reward must be a number, got 'x'", function(a) a:observe(o, 1, "x", o, false) end)
+      refuses("observe: a reward must be a number, got nan", function(a) a:observe(o, 1, math.abs(0 / 0), o, false) end)
+      refuses("observe: a next observation must be a list of 4 numbers, got a list of 1",
+        function(a) a:observe(o, 1, 1, { 1 }, false) end)
+      refuses("observe: terminated and truncated must be true or false, got nothing", function(a) a:observe(o, 1, 1, o) end)
+      refuses("observe: rewards must be a list of 2, one for each observation, got 1",
+        function(a) a:observe({ o, o }, { 0, 1 }, 1, { o, o }, { false, false }) end)
+    end
+    assert.has_error(function() rl.evaluate(make "DQN") end,
+      "rl.evaluate: an environment with reset and step is expected, got nothing")
+    assert.has_error(function() rl.evaluate(3, rl.CartPole {}) end, "rl.evaluate: the policy must be an agent or a function, got 3")
   end)
 end)
