@@ -4,8 +4,8 @@
 ** are counted through b and h.
 **
 ** Forward: a job is a block of queries of one head; rows keep a running maximum and sum. Backward, phase after phase: the maximum and
-** sum of each row again; for a block of keys, over all queries, dk and dv; for a block of queries, over all keys, dq. Keys and
-** values are first packed as the right-hand sides of products. Few queries (a decoder's) read the keys where they lie instead.
+** sum of each row again; for a block of keys, over all queries, dk and dv; for a block of queries, over all keys, dq, unless one block
+** holds all keys: then dq came along. Keys and values are first packed as the right-hand sides of products. Few queries (a decoder's) read the keys where they lie instead.
 */
 #include "attention_fast.h"
 
@@ -174,25 +174,30 @@ static void make_slopes(const attention_plan *p, const moon_call *call, float *w
   }
 }
 
+/* Keys [j, j + n) of a head over all queries; where these are all keys, dq comes from the same scores. A block of queries sees the
+** keys before its last query, so the sums begin at 0 and not with the first block. */
+static void back_keys(const attention_plan *p, const moon_call *call, int64_t head, int64_t j, int64_t n) {
+  _Alignas(64) float w[QUERIES * KEYS], ds[QUERIES * KEYS];
+  matrix q = head_of(p, &call->in[0], head), k = head_of(p, &call->in[1], head), dy = head_of(p, &call->in[DY], head);
+  float *dq = p->key_blocks == 1 ? (float *)(void *)call->out[0].data : NULL;
+  float *dk = (float *)(void *)call->out[1].data, *dv = (float *)(void *)call->out[2].data;
+  if (dq) dq += head * p->t * p->d;
+  if (dk) memset(dk += (head * p->s + j) * p->d, 0, (size_t)(n * p->d) * sizeof *dk);
+  if (dv) memset(dv += (head * p->s + j) * p->e, 0, (size_t)(n * p->e) * sizeof *dv);
+  for (int64_t i = p->causal ? j / QUERIES * QUERIES : 0; i < p->t; i += QUERIES) {
+    int64_t m = moon__min_i64(QUERIES, p->t - i), seen = moon__min_i64(n, seen_keys(p, i, m) - j);
+    make_slopes(p, call, w, ds, head, i, m, j, seen);
+    if (dv) product(p, dv, p->e, w, KEYS, true, dy.at + i * dy.step, dy.step, false, seen, p->e, m, true);
+    if (dk) product(p, dk, p->d, ds, KEYS, true, q.at + i * q.step, q.step, false, seen, p->d, m, true);
+    if (dq) product(p, dq + i * p->d, p->d, ds, KEYS, false, k.at, k.step, false, m, p->d, seen, false);
+  }
+}
+
 static void run_keys(const moon_call *call, int64_t first, int64_t last) {
   const attention_plan *p = call->state;
-  _Alignas(64) float w[QUERIES * KEYS], ds[QUERIES * KEYS];
   for (int64_t job = first; job < last; job++) {
-    int64_t head = job / p->key_blocks, j = job % p->key_blocks * KEYS, n = moon__min_i64(KEYS, p->s - j);
-    matrix q = head_of(p, &call->in[0], head), dy = head_of(p, &call->in[DY], head);
-    float *dk = (float *)(void *)call->out[1].data, *dv = (float *)(void *)call->out[2].data;
-    int64_t i = p->causal ? j / QUERIES * QUERIES : 0;
-    bool add = false;
-    if (dk) dk += (head * p->s + j) * p->d;
-    if (dv) dv += (head * p->s + j) * p->e;
-    if (dk && i >= p->t) memset(dk, 0, (size_t)(n * p->d) * sizeof *dk);
-    if (dv && i >= p->t) memset(dv, 0, (size_t)(n * p->e) * sizeof *dv);
-    for (; i < p->t; i += QUERIES, add = true) {
-      int64_t m = moon__min_i64(QUERIES, p->t - i);
-      make_slopes(p, call, w, ds, head, i, m, j, n);
-      if (dv) product(p, dv, p->e, w, KEYS, true, dy.at + i * dy.step, dy.step, false, n, p->e, m, add);
-      if (dk) product(p, dk, p->d, ds, KEYS, true, q.at + i * q.step, q.step, false, n, p->d, m, add);
-    }
+    int64_t j = job % p->key_blocks * KEYS;
+    back_keys(p, call, job / p->key_blocks, j, moon__min_i64(KEYS, p->s - j));
   }
 }
 
@@ -278,6 +283,6 @@ moon_status moon__cpu_attention_plan(const moon_fast *f, moon_choice *c) {
     return MOON_ESIZE;
   moon__fast_phase(c, run_shifts, heads * p->query_blocks);
   moon__fast_phase(c, run_keys, heads * p->key_blocks);
-  moon__fast_phase(c, run_queries, heads * p->query_blocks);
+  if (p->key_blocks > 1) moon__fast_phase(c, run_queries, heads * p->query_blocks);
   return MOON_OK;
 }

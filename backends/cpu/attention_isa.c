@@ -13,7 +13,7 @@ static float weigh(float *s, int64_t n, float scale, float *most, float *sum) {
   for (int64_t i = 0; i < n; i += VL) {
     const vf v = vload(s + i) * factor;
     vstore(s + i, v);
-    m = vmax_nan(v, m);
+    m = vmax(v, m);
   }
   top = vmax_lanes(m);
   if (old > top || old != old) top = old;

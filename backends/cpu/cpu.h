@@ -12,6 +12,10 @@
 #define MOON_CPU_H
 #include "backend.h"
 
+/* Outputs of so many floats (32 MB) do not wait in caches for who reads them next: kernels store them past the caches, which saves
+** reading what is going to be overwritten. */
+enum { MOON_STREAM_FLOATS = 8 << 20 };
+
 typedef struct moon_cpu_kernel {
   const char *name;
   moon_kernel_fn before;                    /* one job that runs before all others (it prepares scratch); NULL: none */

@@ -194,10 +194,17 @@ static void place_inputs(planning *pl) {
   }
 }
 
+static bool leaves_caches(const moon_loop_plan *p) {
+  int64_t left = MOON_STREAM_FLOATS;
+  for (int i = 0; i < p->loop.ndim; i++) left = moon__ceildiv_i64(left, p->loop.size[i]);
+  return left <= 1;
+}
+
 /* An output is written at once if its tile is in one piece, it is computed (not a copy of an input or number), it is nobody else's
-** register, and all inputs whose memory it may share have been read by then. */
+** register, and all inputs whose memory it may share have been read by then. One that leaves the caches waits, and goes out in order. */
 static void place_outputs(planning *pl) {
   moon_loop_plan *p = pl->plan;
+  p->streams = false;
   uint64_t alias = alias_inputs(p);
   for (int i = 0; i < p->loop.nout; i++) {
     moon_loop_operand *o = &p->out[i];
@@ -210,6 +217,9 @@ static void place_outputs(planning *pl) {
       if ((alias >> k & 1) && pl->last_use[p->in[k].reg] > pl->made_by[o->reg]) o->direct = false;
     for (int k = 0; k < i; k++)
       if (p->out[k].reg == o->reg) o->direct = false;
+    o->streams = o->reduce == MOON_OP_COUNT && o->bytes == 4 && in_one_piece(p, &o->box) && leaves_caches(p);
+    if (o->streams) o->direct = false;
+    p->streams |= o->streams;
   }
 }
 

@@ -23,6 +23,7 @@ typedef struct moon_box {
 typedef struct moon_loop_operand {
   int reg, bytes;
   bool direct;  /* its tile lies in one piece: the register is the memory itself */
+  bool streams; /* an output that no cache would hold: from the register past the caches */
   bool fixed;   /* an input whose tile is the same everywhere: loaded once a call */
   moon_box box; /* of a reduced output: its kept axes */
   moon_op_id reduce;
@@ -60,6 +61,7 @@ typedef struct moon_loop_plan {
   int64_t fold_size[MOON_MAX_DIMS + 1];
   bool fold_reduced[MOON_MAX_DIMS + 1];
   int nsteps;
+  bool streams;                   /* some output does */
   moon_loop_step step[MOON_LOOP_MAX_INS + MOON_LOOP_MAX_ARGS];
   int reg_arena[MOON_LOOP_MAX_REGS + MOON_LOOP_MAX_ARGS]; /* offset in the arena, -1: none of its own */
   moon_loop_operand in[MOON_LOOP_MAX_ARGS], out[MOON_LOOP_MAX_ARGS];

@@ -140,7 +140,8 @@ static void store_outputs(running *r, const place *p) {
     const moon_loop_operand *o = &plan->out[i];
     if (o->direct || o->reduce != MOON_OP_COUNT || !r->call->out[i].data) continue;
     char *memory = r->call->out[i].data + offset_at(plan, &plan->loop.out[i], p) * o->bytes;
-    move_box(&o->box, p->block, memory, r->reg[o->reg], o->bytes, true);
+    if (o->streams) plan->set->stream((float *)(void *)memory, (const float *)(const void *)r->reg[o->reg], p->block * plan->inner);
+    else move_box(&o->box, p->block, memory, r->reg[o->reg], o->bytes, true);
   }
 }
 
@@ -262,6 +263,7 @@ void moon__loop_run(const moon_call *call, int64_t first, int64_t last) {
     int64_t end = moon__min_i64(plan->groups, group + plan->groups_per_job);
     for (; group < end; group++) run_group(&r, group, segment);
   }
+  if (plan->streams) plan->set->stream_end();
 }
 
 /* Jobs are blocks of results, of one output after the other. */

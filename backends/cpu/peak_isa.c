@@ -3,10 +3,6 @@
 
 #include "vector.h"
 
-#if defined(__SSE__) && !defined(__AVX2__)
-#include <xmmintrin.h>
-#endif
-
 /* Chains enough to hide the latency of a multiply-add, few enough to stay in registers. */
 #if defined(__AVX512F__)
 #define CHAINS 24
@@ -37,26 +33,12 @@ static int32_t read_all(const float *x, int64_t n) {
   return sum;
 }
 
-MOON_INLINE void stream(float *y, vf v) {
-#if defined(__AVX512F__)
-  _mm512_stream_ps(y, (__m512)v);
-#elif defined(__AVX2__)
-  _mm256_stream_ps(y, (__m256)v);
-#elif defined(__SSE__)
-  _mm_stream_ps(y, (__m128)v);
-#else
-  vstore(y, v);
-#endif
-}
-
 static void copy_all(float *y, const float *x, int64_t n) {
   for (int64_t i = 0; i < n; i += 4 * VL) {
     MOON_UNROLL(4)
-    for (int k = 0; k < 4; k++) stream(y + i + k * VL, vload(x + i + k * VL));
+    for (int k = 0; k < 4; k++) vstream(y + i + k * VL, vload(x + i + k * VL));
   }
-#if defined(__SSE__)
-  _mm_sfence();
-#endif
+  vstream_end();
 }
 
 const moon_peak_set MOON_ISA_NAME(moon__peak_set) = {.flops = 2 * CHAINS * VL, .fma = fma_rounds, .read = read_all, .copy = copy_all};

@@ -15,7 +15,7 @@ typedef struct rows_plan {
   const moon_rows_set *set;
   int64_t rows, n, rows_per_job, jobs;
   float epsilon;
-  bool centred;
+  bool centred, streams;
 } rows_plan;
 
 static const float *input(const moon_call *call, int i) {
@@ -31,20 +31,20 @@ static int64_t last_row(const rows_plan *p, int64_t last) {
 static void run_softmax(const moon_call *call, int64_t first, int64_t last) {
   const rows_plan *p = call->state;
   int64_t from = first * p->rows_per_job, to = last_row(p, last);
-  p->set->softmax(output(call, 0) + from * p->n, input(call, 0) + from * p->n, to - from, p->n);
+  p->set->softmax(output(call, 0) + from * p->n, input(call, 0) + from * p->n, to - from, p->n, p->streams);
 }
 
 static void run_log_softmax(const moon_call *call, int64_t first, int64_t last) {
   const rows_plan *p = call->state;
   int64_t from = first * p->rows_per_job, to = last_row(p, last);
-  p->set->log_softmax(output(call, 0) + from * p->n, input(call, 0) + from * p->n, to - from, p->n);
+  p->set->log_softmax(output(call, 0) + from * p->n, input(call, 0) + from * p->n, to - from, p->n, p->streams);
 }
 
 static void run_norm(const moon_call *call, int64_t first, int64_t last) {
   const rows_plan *p = call->state;
   int64_t from = first * p->rows_per_job, to = last_row(p, last);
   p->set->norm(output(call, 0) + from * p->n, input(call, 0) + from * p->n, input(call, 1), input(call, 2), to - from, p->n,
-               p->epsilon, p->centred);
+               p->epsilon, p->centred, p->streams);
 }
 
 /* (x, dy, gamma) -> dx, dgamma, dbeta. Each job has its own sums, [2, n] in scratch, which are added up afterwards. */
@@ -196,6 +196,7 @@ moon_status moon__cpu_rows_plan(const moon_fast *f, moon_choice *c) {
   c->alias_in = k->alias_in;
   if ((p->rows == 0 || p->n == 0) && k->run == run_norm_grad) moon__fast_phase(c, clear_norm_sums, 1);
   if (p->rows == 0 || p->n == 0) return MOON_OK;
+  p->streams = p->n % 16 == 0 && p->rows >= moon__ceildiv_i64(MOON_STREAM_FLOATS, p->n);
   p->rows_per_job = moon__max_i64(1, (int64_t)(40e3 / (20 + k->ns * (double)p->n)));
   p->jobs = moon__ceildiv_i64(p->rows, p->rows_per_job);
   moon__fast_phase(c, k->run, p->jobs);

@@ -1,6 +1,6 @@
 /*
 ** rows_fast.h: kernels of composites that work row by row (softmax, cross-entropy, normalisation), compiled once per
-** instruction set. Rows are dense, n long; y may be x.
+** instruction set. Rows are dense, n long; y may be x. streams: y goes past the caches; its rows are whole vectors then, aligned.
 */
 #ifndef MOON_ROWS_FAST_H
 #define MOON_ROWS_FAST_H
@@ -10,11 +10,11 @@
 #include <stdint.h>
 
 typedef struct moon_rows_set {
-  void (*softmax)(float *y, const float *x, int64_t rows, int64_t n);
-  void (*log_softmax)(float *y, const float *x, int64_t rows, int64_t n);
+  void (*softmax)(float *y, const float *x, int64_t rows, int64_t n, bool streams);
+  void (*log_softmax)(float *y, const float *x, int64_t rows, int64_t n, bool streams);
   /* (x - mean) / sqrt(mean square + epsilon) gamma + beta; centred false: mean is taken as 0. gamma, beta may be NULL. */
   void (*norm)(float *y, const float *x, const float *gamma, const float *beta, int64_t rows, int64_t n, float epsilon,
-               bool centred);
+               bool centred, bool streams);
   /* Its gradient: dx; sums over the rows [n] are added to dgamma and dbeta. gamma may be NULL; dx may be x or dy. */
   void (*norm_grad)(float *dx, float *dgamma, float *dbeta, const float *x, const float *dy, const float *gamma, int64_t rows,
                     int64_t n, float epsilon, bool centred);

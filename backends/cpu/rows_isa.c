@@ -5,7 +5,7 @@
 
 #include "vmath.h"
 
-/* For every vector of the row: v is loaded (missing lanes: fill), body uses it; out(v) stores what it becomes. */
+/* For every vector of the row: v is loaded (missing lanes: fill), body uses it; OUT(y, v) stores what it becomes. */
 #define EACH(p, fill, body)                                 \
   do {                                                      \
     int64_t i = 0;                                          \
@@ -14,9 +14,26 @@
       body;                                                 \
     }                                                       \
     if (i < n) {                                            \
-      vf v = vload_filled((p) + i, n - i, fill);             \
+      vf v = vload_filled((p) + i, n - i, fill);            \
       body;                                                 \
     }                                                       \
+  } while (0)
+/* The same for sums[SIDES]: side by side, as a sum waits for the one before; body adds to sums[k] what stands at i. */
+enum { SIDES = 4 };
+#define EACH_BESIDE(p, fill, body)                                            \
+  do {                                                                        \
+    int64_t at = 0;                                                           \
+    for (; at + SIDES * VL <= n; at += SIDES * VL)                            \
+      MOON_UNROLL(4) for (int k = 0; k < SIDES; k++) {                        \
+        const int64_t i = at + k * VL;                                        \
+        vf v = vload((p) + i);                                                \
+        body;                                                                 \
+      }                                                                       \
+    for (int64_t i = at; i < n; i += VL) {                                    \
+      const int k = 0;                                                        \
+      vf v = i + VL <= n ? vload((p) + i) : vload_filled((p) + i, n - i, fill); \
+      body;                                                                   \
+    }                                                                         \
   } while (0)
 #define OUT(y, value)                                       \
   do {                                                      \
@@ -24,28 +41,31 @@
     if (i + VL <= n) vstore((y) + i, out_v);                \
     else vstore_part((y) + i, out_v, n - i);                \
   } while (0)
+/* streams: whole vectors only. */
+#define OUT_TO(y, value, streams)                           \
+  do {                                                      \
+    if (streams) vstream((y) + i, value);                   \
+    else OUT(y, value);                                     \
+  } while (0)
 
-static float row_max(const float *x, int64_t n) {
-  vf m = vsplat(-INFINITY), a = m, b = m, c = m;
-  for (; n >= 4 * VL; n -= 4 * VL, x += 4 * VL) { /* four at a time: one after the other waits for its result */
-    m = vmax_nan(vload(x), m);
-    a = vmax_nan(vload(x + VL), a);
-    b = vmax_nan(vload(x + 2 * VL), b);
-    c = vmax_nan(vload(x + 3 * VL), c);
-  }
-  EACH(x, -INFINITY, m = vmax_nan(v, m));
-  return vmax_lanes(vmax_nan(vmax_nan(m, a), vmax_nan(b, c)));
+MOON_INLINE float sum_sides(const vf *sums) { return vsum((sums[0] + sums[1]) + (sums[2] + sums[3])); }
+
+/* Of numbers that are not NaN: whoever subtracts it from a NaN gets one again. */
+static __attribute__((noinline)) float row_max(const float *x, int64_t n) {
+  vf low = vsplat(-INFINITY), most[SIDES] = {low, low, low, low};
+  EACH_BESIDE(x, -INFINITY, most[k] = vmax(v, most[k]));
+  return vmax_lanes(vmax(vmax(most[0], most[1]), vmax(most[2], most[3])));
 }
 
 /* y = exp(x - shift); gives the sum. y NULL: only the sum. */
-MOON_INLINE float exp_row(float *y, const float *x, int64_t n, float shift) {
-  vf sum = {0}, s = vsplat(shift);
-  EACH(x, -INFINITY, {
+static __attribute__((noinline)) float exp_row(float *y, const float *x, int64_t n, float shift) {
+  vf sums[SIDES] = {{0}}, s = vsplat(shift);
+  EACH_BESIDE(x, -INFINITY, {
     v = vexp(v - s);
     if (y) OUT(y, v);
-    sum += i + VL <= n ? v : vload_filled((const float *)&v, n - i, 0.0f);
+    sums[k] += i + VL <= n ? v : vload_filled((const float *)&v, n - i, 0.0f);
   });
-  return vsum(sum);
+  return sum_sides(sums);
 }
 
 static void softmax_scaled(float *y, const float *x, int64_t n, float scale) {
@@ -53,8 +73,20 @@ static void softmax_scaled(float *y, const float *x, int64_t n, float scale) {
   EACH(y, 0.0f, OUT(y, v * factor));
 }
 
-static void softmax(float *y, const float *x, int64_t rows, int64_t n) {
-  for (int64_t r = 0; r < rows; r++, x += n, y += n) softmax_scaled(y, x, n, 1.0f);
+/* A row on its way past the caches waits here for its sum; longer ones go into y as others do. */
+enum { WAITING = 4096 };
+
+static void softmax(float *y, const float *x, int64_t rows, int64_t n, bool streams) {
+  float waiting[WAITING];
+  if (n > WAITING || !streams) {
+    for (int64_t r = 0; r < rows; r++, x += n, y += n) softmax_scaled(y, x, n, 1.0f);
+    return;
+  }
+  for (int64_t r = 0; r < rows; r++, x += n, y += n) {
+    vf factor = vsplat(1.0f / exp_row(waiting, x, n, row_max(x, n)));
+    for (int64_t i = 0; i < n; i += VL) vstream(y + i, vload(waiting + i) * factor);
+  }
+  vstream_end();
 }
 
 static float log_sum(const float *x, int64_t n) {
@@ -62,33 +94,35 @@ static float log_sum(const float *x, int64_t n) {
   return top + moon__log(exp_row(NULL, x, n, top));
 }
 
-static void log_softmax(float *y, const float *x, int64_t rows, int64_t n) {
+static void log_softmax(float *y, const float *x, int64_t rows, int64_t n, bool streams) {
   for (int64_t r = 0; r < rows; r++, x += n, y += n) {
     float top = row_max(x, n);
     vf shift = vsplat(top), low = vsplat(moon__log(exp_row(NULL, x, n, top)));
-    EACH(x, 0.0f, OUT(y, (v - shift) - low));
+    EACH(x, 0.0f, OUT_TO(y, (v - shift) - low, streams));
   }
+  if (streams) vstream_end();
 }
 
 static void norm(float *y, const float *x, const float *gamma, const float *beta, int64_t rows, int64_t n, float epsilon,
-                 bool centred) {
+                 bool centred, bool streams) {
   for (int64_t r = 0; r < rows; r++, x += n, y += n) {
-    vf sum = {0}, square = {0};
-    if (centred) EACH(x, 0.0f, sum += v);
-    float mean = vsum(sum) / (float)n;
+    vf sums[SIDES] = {{0}}, squares[SIDES] = {{0}};
+    if (centred) EACH_BESIDE(x, 0.0f, sums[k] += v);
+    float mean = sum_sides(sums) / (float)n;
     vf shift = vsplat(mean);
-    EACH(x, mean, {
+    EACH_BESIDE(x, mean, {
       v -= shift;
-      square = vfma(v, v, square);
+      squares[k] = vfma(v, v, squares[k]);
     });
-    vf factor = vsplat(1.0f / __builtin_sqrtf(vsum(square) / (float)n + epsilon));
+    vf factor = vsplat(1.0f / __builtin_sqrtf(sum_sides(squares) / (float)n + epsilon));
     EACH(x, 0.0f, {
       v = (v - shift) * factor;
       if (gamma) v *= i + VL <= n ? vload(gamma + i) : vload_part(gamma + i, n - i);
       if (beta) v += i + VL <= n ? vload(beta + i) : vload_part(beta + i, n - i);
-      OUT(y, v);
+      OUT_TO(y, v, streams);
     });
   }
+  if (streams) vstream_end();
 }
 
 MOON_INLINE vf get(const float *p, int64_t left) { return left >= VL ? vload(p) : vload_part(p, left); }
@@ -101,21 +135,21 @@ MOON_INLINE void add_to(float *p, vf v, int64_t left) {
 static void norm_grad_row(float *dx, float *dgamma, float *dbeta, const float *x, const float *dy, const float *gamma, int64_t n,
                           float epsilon, bool centred) {
   const float count = (float)n;
-  vf total = {0}, square = {0}, sum_g = {0}, sum_gv = {0};
-  if (centred) EACH(x, 0.0f, total += v);
-  const float mean = vsum(total) / count;
+  vf totals[SIDES] = {{0}}, squares[SIDES] = {{0}}, sums_g[SIDES] = {{0}}, sums_gv[SIDES] = {{0}};
+  if (centred) EACH_BESIDE(x, 0.0f, totals[k] += v);
+  const float mean = sum_sides(totals) / count;
   const vf shift = vsplat(mean);
-  EACH(x, mean, {
+  EACH_BESIDE(x, mean, {
     v -= shift;
     vf g = get(dy + i, n - i);
     if (gamma) g *= get(gamma + i, n - i);
-    square = vfma(v, v, square);
-    sum_g += g;
-    sum_gv = vfma(g, v, sum_gv);
+    squares[k] = vfma(v, v, squares[k]);
+    sums_g[k] += g;
+    sums_gv[k] = vfma(g, v, sums_gv[k]);
   });
-  const float scale = 1.0f / __builtin_sqrtf(vsum(square) / count + epsilon);
-  const vf r = vsplat(scale), low = vsplat(centred ? vsum(sum_g) / count : 0.0f);
-  const vf along = vsplat(scale * scale * scale * (vsum(sum_gv) / count));
+  const float scale = 1.0f / __builtin_sqrtf(sum_sides(squares) / count + epsilon);
+  const vf r = vsplat(scale), low = vsplat(centred ? sum_sides(sums_g) / count : 0.0f);
+  const vf along = vsplat(scale * scale * scale * (sum_sides(sums_gv) / count));
   EACH(x, mean, {
     v -= shift;
     vf d = get(dy + i, n - i);

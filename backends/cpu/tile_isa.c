@@ -251,6 +251,14 @@ static void spread(float *y, const float *x, int64_t x_step, int64_t rows, int64
   }
 }
 
+static void stream(float *y, const float *x, int64_t n) {
+  int64_t i = 0;
+  for (; i < n && ((uintptr_t)(y + i) & (4 * VL - 1)) != 0; i++) y[i] = x[i];
+  for (; i + VL <= n; i += VL) vstream(y + i, vload(x + i));
+  for (; i < n; i++) y[i] = x[i];
+}
+static void stream_end(void) { vstream_end(); }
+
 /* ---- The table. ---- */
 #define AT(name) [MOON_OP_##name] = tile_##name,
 #define UNARY(name, CLASS, ...) IF_##CLASS(AT(name))
@@ -283,4 +291,6 @@ const moon_tile_set MOON_ISA_NAME(moon__tile_set) = {
     .fold_max = fold_max,
     .fold_min = fold_min,
     .spread = spread,
+    .stream = stream,
+    .stream_end = stream_end,
 };

@@ -9,6 +9,8 @@
 #include <string.h>
 #if defined(__AVX2__)
 #include <immintrin.h>
+#elif defined(__SSE__)
+#include <xmmintrin.h>
 #endif
 
 #if defined(__AVX512F__)
@@ -36,6 +38,23 @@ typedef int32_t viu __attribute__((vector_size(4 * VL), aligned(4), may_alias));
 
 MOON_INLINE vf vload(const float *p) { return *(const vfu *)p; }
 MOON_INLINE void vstore(float *p, vf v) { *(vfu *)p = v; }
+/* Past the caches, to a place aligned like a vector; whoever stored so calls vstream_end before others may read it. */
+MOON_INLINE void vstream(float *p, vf v) {
+#if defined(__AVX512F__)
+  _mm512_stream_ps(p, (__m512)v);
+#elif defined(__AVX2__)
+  _mm256_stream_ps(p, (__m256)v);
+#elif defined(__SSE__)
+  _mm_stream_ps(p, (__m128)v);
+#else
+  vstore(p, v);
+#endif
+}
+MOON_INLINE void vstream_end(void) {
+#if defined(__SSE__)
+  _mm_sfence();
+#endif
+}
 MOON_INLINE vf vsplat(float x) { return x - (vf){0}; }
 MOON_INLINE vf vfma(vf a, vf b, vf c) {
 #if defined(__AVX512F__)
@@ -74,6 +93,18 @@ MOON_INLINE void vstore_part(float *p, vf v, int64_t n) {
 }
 /* a where the mask's lane is -1, else b. */
 MOON_INLINE vf vselect(vi mask, vf a, vf b) { return (vf)((mask & (vi)a) | (~mask & (vi)b)); }
+/* The larger; b where either is NaN. */
+MOON_INLINE vf vmax(vf a, vf b) {
+#if defined(__AVX512F__)
+  return (vf)_mm512_max_ps((__m512)a, (__m512)b);
+#elif defined(__AVX2__)
+  return (vf)_mm256_max_ps((__m256)a, (__m256)b);
+#elif defined(__SSE__)
+  return (vf)_mm_max_ps((__m128)a, (__m128)b);
+#else
+  return vselect(a > b, a, b);
+#endif
+}
 /* NaN when either is NaN. */
 MOON_INLINE vf vmax_nan(vf a, vf b) { return vselect((a > b) | (a != a), a, b); }
 MOON_INLINE vf vmin_nan(vf a, vf b) { return vselect((a < b) | (a != a), a, b); }
