@@ -51,6 +51,7 @@ typedef struct planner {
   moon_map late;   /* nodes whose results only go to variables */
   moon_map copies; /* value -> place *: its dense copy */
   moon_map variables; /* variable -> slot + 1 */
+  moon_node **order;  /* [g->nnodes]: as they are computed */
   moon_map partners;  /* product -> the loop that may finish it, and back */
 } planner;
 
@@ -652,13 +653,15 @@ static moon_status split_prologue(planner *pl) {
 
 static moon_status plan_all(planner *pl, moon_map *used) {
   const moon_graph *g = pl->g;
-  moon_status s = list_variables(pl);
+  pl->order = moon__alloc_array(pl->ctx->runtime, (size_t)g->nnodes, sizeof *pl->order);
+  moon_status s = pl->order ? moon__plan_order(pl->ctx, g, pl->order) : moon__fail_memory(pl->ctx);
+  if (s == MOON_OK) s = list_variables(pl);
   if (s == MOON_OK) s = list_used(pl, used);
   if (s == MOON_OK) s = mark_late(pl);
   if (s == MOON_OK && pl->fast && pl->p->device->backend->select_product) s = moon__plan_epilogues(pl->ctx, g, &pl->partners);
   if (s == MOON_OK) s = plan_inputs(pl);
   for (int i = 0; s == MOON_OK && i < g->nnodes; i++) {
-    if (!moon__map_has(&pl->late, g->nodes[i]) || g->nodes[i]->op->id == MOON_OP_variable) s = plan_node(pl, g->nodes[i], used);
+    if (!moon__map_has(&pl->late, pl->order[i]) || pl->order[i]->op->id == MOON_OP_variable) s = plan_node(pl, pl->order[i], used);
   }
   for (int i = 0; s == MOON_OK && i < g->noutputs; i++) s = plan_output(pl, i);
   if (s == MOON_OK) s = save_old_values(pl);
@@ -701,6 +704,7 @@ moon_program *moon__plan(moon_context *ctx, moon_device *device, moon_graph *g, 
   moon__map_free(&pl.variables);
   moon__map_free(&pl.partners);
   free_places(&pl);
+  moon__free(ctx->runtime, pl.order);
   if (s == MOON_OK) return p;
   moon_program_release(p);
   return NULL;

@@ -73,6 +73,8 @@ moon_status moon__loop_make(moon_context *ctx, const moon_node *node, const moon
 /* Makes the epilogue of a product with that many columns from a loop and the number of its input that is the product. False: the
 ** loop does not walk the product in order, or an axis crosses its rows. */
 bool moon__loop_epilogue(const moon_loop *loop, int product, int64_t columns, moon_epilogue *e);
+/* order.c: fills order [g->nnodes] with the nodes of g in the order in which they are computed. */
+moon_status moon__plan_order(moon_context *ctx, const moon_graph *g, moon_node **order);
 /* epilogue.c: pairs products with the loops that finish them: product node -> loop node and back. */
 moon_status moon__plan_epilogues(moon_context *ctx, const moon_graph *g, moon_map *partners);
 bool moon__view_is_dense(const moon_view *v);

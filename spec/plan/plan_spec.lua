@@ -34,6 +34,23 @@ describe("memory of a plan", function()
     assert.is_true(math.abs(p - q) <= 1e-3 * math.abs(q) + 1)
   end)
 
+  it("does not hold from the start what variables alone decide", function()
+    local n, variables = 8, {}
+    for i = 1, n do variables[i] = core.variable(core.full({ 128, 128 }, i), "v" .. i) end
+    local x = core.placeholder("x", "f32", { 128, 128 })
+    local g = graphs.trace({ x }, function()
+      local made, y = {}, x
+      for i = 1, n do made[i] = variables[i]:cumsum(1) end
+      for i = 1, n do
+        y = y:matmul(made[i]) * 1e-5
+        variables[i]:assign(variables[i] * 0.5)
+      end
+      return { y }
+    end)
+    local program = g:program { mode = "train" }
+    assert.is_true(program:stats().arena_bytes <= 4 * 64 * KB, program:explain())
+  end)
+
   it("is not needed for views", function()
     local x = core.placeholder("x", "f32", { 64, 64 })
     local y = x:transpose():reshape({ 64, 64 }):slice(1, 2, 63):flip({ 1 }):sum()
