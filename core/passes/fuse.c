@@ -161,8 +161,19 @@ static bool is_product(const moon_value *v) {
   return v->node->op->flags & MOON_OPF_PRODUCT;
 }
 
+/* Is v stored whatever is fused, for a user that is in no loop? */
+static bool is_stored(const fusing *f, const moon_value *v) {
+  int i = index_of(f, v->node);
+  bool stored = false;
+  for (int k = f->user_start[i]; k < f->user_start[i + 1]; k++) {
+    const moon_node *user = f->g->nodes[f->users[k]];
+    stored |= user->op->id != MOON_OP_reshape && !is_fusable(user);
+  }
+  return stored;
+}
+
 /* Ops that lead from what is stored to node i: all from one large value, whose node goes to *from. 0: it is to be stored. What comes
-** from a product is: so the product is finished by the one loop that uses it. */
+** from a product is, unless that is stored itself: so the product is finished by the one loop that uses it. */
 static int cost_of(const fusing *f, int i, const moon_value **from) {
   const moon_node *n = f->g->nodes[i];
   int64_t count;
@@ -174,7 +185,7 @@ static int cost_of(const fusing *f, int i, const moon_value **from) {
     const moon_value *v = n->inputs[k], *source = v;
     double x;
     if (moon__is_number(v, &x) || v->node->op->id == MOON_OP_broadcast_to) continue;
-    if (is_product(v)) return 0;
+    if (is_product(v) && !is_stored(f, v)) return 0;
     int p = index_of(f, v->node);
     if (f->cost[p] > 0) cost += cost_of(f, p, &source);
     if (source && (source->node->op->id == MOON_OP_constant || source->node->op->id == MOON_OP_variable)) return 0;
