@@ -1,6 +1,8 @@
 /*
-** pool.c: the worker threads of a runtime. A run is published as one word, generation and number of parts together, so a worker
-** that has no part in it never reads the run's fields and nobody waits for it. One run at a time: whoever finds the pool busy (a
+** pool.c: the worker threads of a runtime. Each thread of a run has a part of the jobs, cut into chunks; it claims those of its own part
+** first, where its cache has what they need, then what the others have not begun: a thread that is slow, or was not there in time,
+** holds up no more than the chunk that it is at. A run is published as one word, so a worker that comes too late sees claims of a
+** later run, or none left, and never reads the run's fields; nobody waits for it. One run at a time: whoever finds the pool busy (a
 ** nested run, another thread) computes alone. Workers never touch Lua, never allocate.
 */
 #include "base/pool.h"
@@ -10,9 +12,9 @@
 #include "base/alloc.h"
 #include "base/context.h"
 
-#define PART_BITS 8
-#define MAX_THREADS (1 << PART_BITS)
-#define SPINS 2000 /* about 50 us */
+#define MAX_THREADS 256
+#define MAX_CHUNKS 8 /* of a part */
+#define SPINS 2000   /* about 50 us */
 
 enum { FORKED = 0, RESETTING = 1, OURS = 2 }; /* the fork word */
 
@@ -21,6 +23,9 @@ typedef struct moon_worker {
   int part;
 } moon_worker;
 
+/* How many chunks of a part are claimed, below the number of the run. */
+typedef struct moon_claims { _Alignas(64) _Atomic uint64_t word; } moon_claims;
+
 struct moon_pool {
   _Atomic uint32_t *fork_word; /* NULL: compare process ids */
   uint64_t process;
@@ -28,10 +33,12 @@ struct moon_pool {
   int started; /* workers running */
   char *handles;        /* [threads - 1] moon_thread */
   moon_worker *workers; /* [threads - 1] */
+  moon_claims *claims;  /* [threads] */
   moon_signal *go, *done;
   _Atomic int busy, stop, sleepers, waiting;
-  _Atomic uint32_t run;     /* generation << PART_BITS | parts - 1 */
-  _Atomic uint32_t pending; /* workers still computing */
+  _Atomic uint32_t runs;    /* so far: what workers wait for */
+  _Atomic uint64_t run;     /* number << 16 | chunks of a part << 8 | parts - 1 */
+  _Atomic uint32_t pending; /* chunks that are not done */
   void (*body)(void *arg, int64_t first, int64_t last);
   void *arg;
   int64_t njobs;
@@ -65,9 +72,30 @@ static int64_t part_first(int64_t n, int parts, int part) {
   return n / parts * part + (part < more ? part : more);
 }
 
-static void run_part(const moon_pool *p, int parts, int part) {
-  int64_t first = part_first(p->njobs, parts, part), last = part_first(p->njobs, parts, part + 1);
-  if (first < last) p->body(p->arg, first, last);
+/* The next chunk of a part that nobody has begun; -1: there is none. A run that is over has none. */
+static int claim(moon_claims *c, uint64_t number, uint64_t chunks) {
+  uint64_t word = atomic_load(&c->word), n;
+  do {
+    n = word >> 8 < number ? 0 : word & 255;
+    if (word >> 8 > number || n == chunks) return -1;
+  } while (!atomic_compare_exchange_weak(&c->word, &word, number << 8 | (n + 1)));
+  return (int)n;
+}
+
+/* Chunks of the run, as long as there are any: of the thread's own part, then of the others. Gives their number. The run's fields stay
+** what they are while a chunk is claimed and not done. */
+static uint32_t run_chunks(moon_pool *p, uint64_t run, int part) {
+  int parts = (int)(run & 255) + 1, chunks = (int)(run >> 8 & 255);
+  uint32_t done = 0;
+  for (int k = 0; k < parts; k++) {
+    int of = part + k < parts ? part + k : part + k - parts;
+    for (int i; (i = claim(&p->claims[of], run >> 16, (uint64_t)chunks)) >= 0; done++) {
+      int64_t first = part_first(p->njobs, parts, of), n = part_first(p->njobs, parts, of + 1) - first;
+      int64_t lo = part_first(n, chunks, i), hi = part_first(n, chunks, i + 1);
+      if (lo < hi) p->body(p->arg, first + lo, first + hi);
+    }
+  }
+  return done;
 }
 
 /* Spins, then sleeps, until *word is not seen; counts itself in sleepers while asleep. */
@@ -81,8 +109,8 @@ static void wait_word(moon_signal *signal, _Atomic int *sleepers, const _Atomic 
   atomic_fetch_sub(sleepers, 1);
 }
 
-static void finish_part(moon_pool *p) {
-  if (atomic_fetch_sub(&p->pending, 1) == 1 && atomic_load(&p->waiting) > 0) moon__signal_wake_all(p->done);
+static void finish_chunks(moon_pool *p, uint32_t done) {
+  if (done && atomic_fetch_sub(&p->pending, done) == done && atomic_load(&p->waiting) > 0) moon__signal_wake_all(p->done);
 }
 
 static void worker_main(void *arg) {
@@ -90,13 +118,11 @@ static void worker_main(void *arg) {
   moon_pool *p = w->pool;
   uint32_t seen = 0;
   for (;;) {
-    wait_word(p->go, &p->sleepers, &p->run, seen);
+    wait_word(p->go, &p->sleepers, &p->runs, seen);
     if (atomic_load(&p->stop)) return;
-    seen = atomic_load(&p->run);
-    int parts = (int)(seen & (MAX_THREADS - 1)) + 1;
-    if (w->part >= parts) continue;
-    run_part(p, parts, w->part);
-    finish_part(p);
+    seen = atomic_load(&p->runs);
+    uint64_t run = atomic_load(&p->run);
+    if (w->part <= (int)(run & 255)) finish_chunks(p, run_chunks(p, run, w->part));
   }
 }
 
@@ -107,9 +133,11 @@ static void free_members(moon_runtime *runtime, moon_pool *p) {
   moon__free(runtime, p->done);
   moon__free(runtime, p->handles);
   moon__free(runtime, p->workers);
+  moon__free(runtime, p->claims);
   p->go = p->done = NULL;
   p->handles = NULL;
   p->workers = NULL;
+  p->claims = NULL;
 }
 
 /* Memory for the workers. False: out of memory, nothing kept. */
@@ -119,7 +147,9 @@ static bool make_members(moon_runtime *runtime, moon_pool *p) {
   p->done = moon__alloc(runtime, moon__signal_bytes());
   p->handles = moon__alloc_array(runtime, n, moon__thread_bytes());
   p->workers = moon__alloc_array(runtime, n, sizeof *p->workers);
-  if (p->go && p->done && p->handles && p->workers && moon__signal_init(p->go) && moon__signal_init(p->done)) return true;
+  p->claims = moon__alloc_array(runtime, (size_t)p->threads, sizeof *p->claims);
+  if (p->go && p->done && p->handles && p->workers && p->claims && moon__signal_init(p->go) && moon__signal_init(p->done))
+    return true;
   free_members(runtime, p);
   return false;
 }
@@ -130,7 +160,7 @@ static void start_workers(moon_runtime *runtime, moon_pool *p) {
   if (!p->fork_word) p->fork_word = moon__fork_word_new();
   if (p->fork_word) atomic_store(p->fork_word, OURS);
   p->process = moon__process_id();
-  atomic_store(&p->run, 0);
+  atomic_store(&p->runs, 0);
   for (; p->started < p->threads - 1; p->started++) {
     moon_worker *w = &p->workers[p->started];
     w->pool = p;
@@ -162,11 +192,15 @@ static bool settle_fork(moon_runtime *runtime, moon_pool *p) {
 }
 
 static void run_shared(moon_pool *p, int parts) {
-  uint32_t generation = (atomic_load(&p->run) >> PART_BITS) + 1, left;
-  atomic_store(&p->pending, (uint32_t)parts - 1);
-  atomic_store(&p->run, (generation << PART_BITS) | (uint32_t)(parts - 1));
+  int64_t most = (p->njobs + parts - 1) / parts;
+  uint64_t chunks = most < MAX_CHUNKS ? (uint64_t)most : MAX_CHUNKS;
+  uint64_t run = ((atomic_load(&p->run) >> 16) + 1) << 16 | chunks << 8 | (uint64_t)(parts - 1);
+  uint32_t left;
+  atomic_store(&p->pending, (uint32_t)parts * (uint32_t)chunks);
+  atomic_store(&p->run, run);
+  atomic_fetch_add(&p->runs, 1);
   if (atomic_load(&p->sleepers) > 0) moon__signal_wake_all(p->go);
-  run_part(p, parts, 0);
+  finish_chunks(p, run_chunks(p, run, 0));
   while ((left = atomic_load(&p->pending)) != 0) wait_word(p->done, &p->waiting, &p->pending, left);
 }
 
@@ -213,7 +247,7 @@ void moon__pool_run(moon_runtime *runtime, void (*body)(void *arg, int64_t first
 static void stop_workers(moon_runtime *runtime, moon_pool *p) {
   if (p->started > 0 && !is_forked(p)) {
     atomic_store(&p->stop, 1);
-    atomic_fetch_add(&p->run, 1u << PART_BITS);
+    atomic_fetch_add(&p->runs, 1);
     moon__signal_wake_all(p->go);
     for (int i = 0; i < p->started; i++) {
       moon__thread_join((moon_thread *)(void *)(p->handles + (size_t)i * moon__thread_bytes()));

@@ -1,6 +1,7 @@
 /*
-** pool.h: the worker threads of a runtime. Started at the first parallel run, never at require; static partition; workers spin
-** briefly, then sleep; a forked child finds an empty pool and starts its own. With host.parallel set no thread is ours.
+** pool.h: the worker threads of a runtime. Started at the first parallel run, never at require; each has a part of the jobs and takes
+** over what others have not begun; workers spin briefly, then sleep; a forked child finds an empty pool and starts its own. With
+** host.parallel set no thread is ours.
 */
 #ifndef MOON_POOL_H
 #define MOON_POOL_H
@@ -8,7 +9,7 @@
 
 /* Threads that a parallel run uses, the calling one included. */
 int moon__pool_threads(moon_runtime *runtime);
-/* Runs body(arg, first, last) over a static partition of [0, njobs), the caller taking part; returns when all are done. Serial
+/* Runs body(arg, first, last) over ranges that make up [0, njobs), the caller taking part; returns when all are done. Serial
 ** when njobs < 2, with one thread, inside a worker, or while another thread's run holds the pool. Cannot fail: a thread that
 ** does not start only makes it slower. */
 void moon__pool_run(moon_runtime *runtime, void (*body)(void *arg, int64_t first, int64_t last), void *arg, int64_t njobs);
