@@ -178,6 +178,11 @@ describe("many", function()
     assert.equal("ok: 200 lives, 4 threads\nstatus 0\n", said_by(build .. "/spec/core/contexts"))
   end)
 
+  it("jobs are each done once, by more threads than cores", function()
+    local runs = os.getenv "MOONLET_SOAK" and 1000000 or 20000
+    assert.equal("ok: " .. runs .. " runs\nstatus 0\n", said_by(build .. "/spec/core/pool " .. runs))
+  end)
+
   it("Lua states come and go in one process", function()
     local rounds = os.getenv "MOONLET_SOAK" and 10000 or sanitizer and 20 or 200
     local said = said_by(build .. "/spec/core/states " .. build .. " " .. rounds)
