@@ -16,6 +16,7 @@
 #define JOB_US 0.15   /* to begin a job */
 #define PHASE_US 2.0  /* until all cores see that a phase has ended */
 #define MOST_JOB_US 60
+#define MANY_TILES 40 /* one after the other: a small b is packed for them */
 
 typedef struct model {
   const moon_gemm_set *set;
@@ -45,7 +46,7 @@ static double traffic_us(const model *x, const moon_gemm_tuning *t, double m_blo
   if (4.0 * (double)t->m_block * (double)p->k / (double)t->segments > x->near_bytes) us = n_blocks * a / FAR_BYTES;
   switch (t->pack_b) {
     case MOON_GEMM_PACK_NEVER: us += m_blocks * b_us; break;
-    case MOON_GEMM_PACK_JOBS: us += m_blocks * (b_us + b / NEAR_BYTES); break;
+    case MOON_GEMM_PACK_JOBS: us += m_blocks * (b_us * (t->n_block > x->wide ? 1 : 1.5) + b / NEAR_BYTES); break; /* short runs of rows come slowly */
     case MOON_GEMM_PACK_ONCE: us += 4 * b_us + m_blocks * b_us / 2 + PHASE_US; break; /* read and written; panels are fetched ahead */
   }
   if (t->segments > 1) us += 3 * c * (double)t->segments / FAR_BYTES + PHASE_US;
@@ -146,7 +147,8 @@ void moon__gemm_choose(const moon_gemm_set *set, const moon_product *p, moon_gem
   x.p = moon__gemm_seen(p, t);
   choose_tiles(&x, t);
   bool few = x.p.m <= set->rows[4]; /* b passes by once, row after row */
-  bool in_place = t->way != MOON_GEMM_TILES || (rows_lie_dense(&x.p) && x.p.m <= 2 * set->rows[2]);
+  bool small = x.p.m <= MANY_TILES * set->rows[2] && 4 * (double)x.p.n * (double)x.p.k <= 2 * (double)moon__cache_bytes(1);
+  bool in_place = t->way != MOON_GEMM_TILES || (rows_lie_dense(&x.p) && (few || small));
   t->k_block = t->way == MOON_GEMM_DOTS ? moon__max_i64(1, x.p.k) : few && in_place ? 16 : depth_of(&x);
   if (t->way == MOON_GEMM_STREAM) t->k_block = moon__max_i64(1, moon__min_i64(x.p.k, 256));
   moon_gemm_tuning found = *t;
