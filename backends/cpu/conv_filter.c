@@ -11,7 +11,7 @@
 #include "gemm.h"
 #include "span.h"
 
-enum { MAX_SEGMENTS = 128, CACHE_BYTES = 256 * 1024, PARTIAL_FLOATS = 16 << 20, SUM_BLOCK = 4096 };
+enum { MAX_SEGMENTS = 128, CACHE_BYTES = 256 * 1024, LINE = 64, PARTIAL_FLOATS = 16 << 20, SUM_BLOCK = 4096 };
 
 typedef struct filter_plan {
   const moon_gemm_set *set;
@@ -126,6 +126,20 @@ static void run_sum(const moon_call *call, int64_t first, int64_t last) {
 
 /* ---- Plan ---- */
 
+/* Windows of one place: all places of all images are one line, cut into lines that the first-level cache holds. */
+static void flatten(moon_geometry *g) {
+  int64_t n = g->batch, line = LINE;
+  for (int i = 0; i < 3; i++) {
+    if (g->window[i] != 1 || g->stride[i] != 1 || g->pad_lo[i] != 0 || g->in[i] != g->out[i]) return;
+    n *= g->in[i];
+  }
+  while (n % line != 0) line--;
+  if (line < g->out[2]) return;
+  g->in[2] = g->out[2] = line;
+  g->in[1] = g->out[1] = n / line;
+  g->in[0] = g->out[0] = g->batch = 1;
+}
+
 static void choose_blocks(filter_plan *p) {
   const moon_geometry *g = &p->g;
   int64_t lanes = p->set->lanes, columns = p->f_group;
@@ -145,7 +159,7 @@ static void choose_blocks(filter_plan *p) {
   p->segments = us > 80 ? moon__max_i64(1, moon__min_i64((int64_t)(us / 40), most)) : 1;
   p->lines_per_segment = moon__max_i64(1, moon__ceildiv_i64(p->lines, p->segments));
   p->segments = moon__max_i64(1, moon__ceildiv_i64(p->lines, p->lines_per_segment));
-  int64_t line_bytes = 4 * (g->in[2] * g->c_in + g->out[2] * g->c_out);
+  int64_t line_bytes = 4 * (g->in[2] * moon__min_i64(p->row_block, p->c_group) + g->out[2] * p->column_block);
   p->lines_at_once = moon__min_i64(MAX_SEGMENTS, moon__max_i64(1, CACHE_BYTES / moon__max_i64(1, line_bytes)));
 }
 
@@ -155,6 +169,7 @@ moon_status moon__cpu_conv_filter_grad_plan(const moon_fast *f, moon_choice *c) 
   if (!p) return MOON_EMEMORY;
   moon_geometry *g = &p->g;
   *g = moon__conv_geometry(f->node);
+  flatten(g);
   p->set = MOON_ISA_PICK(f->isa, moon__gemm_set);
   p->c_group = g->c_in / g->groups;
   p->f_group = g->c_out / g->groups;

@@ -50,7 +50,7 @@ static void set_roles(conv_plan *p) {
 /* Pays where each row of weights lies on a page of its own or falls onto the sets of another, and each weight is used often. */
 static bool wants_panels(const conv_plan *p, int64_t places) {
   if (p->depthwise) return false;
-  return p->backward || (p->g.c_out >= 128 && p->source_group >= 32 && places >= 128);
+  return p->backward || (p->g.c_out >= 128 && p->source_group >= 32 && places >= 1024);
 }
 
 /* Blocks of at most about 40 us: many images, one, or part of one. What is smaller, the block's weights or its source, is read again by
