@@ -56,7 +56,7 @@ typedef struct moon_call {
 } moon_call;
 typedef void (*moon_kernel_fn)(const moon_call *call, int64_t first, int64_t last);
 
-#define MOON_MAX_PHASES 4
+#define MOON_MAX_PHASES 5
 typedef struct moon_choice {
   const char *kernel; /* its name; a grammar: cpu_matmul_f32_avx512 */
   const char *why;    /* one short reason, for explain */

@@ -2,8 +2,9 @@
 ** winograd.c: f32 kernels of winograd_filter, winograd_conv and winograd_input_grad, channels last: tiles of the source are
 ** transformed, multiplied position by position with the transformed filter, and transformed back. A job takes a block of tiles
 ** through all positions, so that what lies between stays in the second-level cache; where a product with all filters takes too long
-** for one job, the tiles are transformed in a phase of their own, and blocks of filters are further jobs. The gradient of the filter
-** is in winograd_grad.c. Letters: source [n, s, c] to target [n, s', f], whichever of x, y they are; t tiles; m, n as in winograd.h.
+** for one job, the tiles are transformed in a phase of their own, and blocks of filters are further jobs. Where the filter is larger
+** than the tiles (deep layers), it must pass by once only: each position is a product of its own then, of all tiles, and transforming
+** back is a phase too. The gradient of the filter is in winograd_grad.c. Letters: source [n, s, c] to target [n, s', f], whichever of x, y they are; t tiles; m, n as in winograd.h.
 */
 #include <string.h>
 
@@ -16,7 +17,7 @@
 #include "winograd.h"
 #include "winograd_tiles.h"
 
-enum { PANEL = 32, FILTER_ROWS = 16 };
+enum { PANEL = 32, FILTER_ROWS = 16, FRESH = 64, FAR_FLOATS = 1 << 20 };
 
 typedef struct winograd_plan {
   const moon_gemm_set *set;
@@ -25,8 +26,10 @@ typedef struct winograd_plan {
   int positions, height;
   int64_t c, f, block, blocks, columns, column_blocks;
   int64_t v_step, m_step; /* from position to position */
+  int64_t m_row;          /* from tile to tile */
   bool apart;             /* transformed in a phase of its own */
-  size_t slots, slot_bytes, m_at, v_at, zeros;
+  bool by_position;       /* that too, and transformed back in another: v and m [positions][all tiles][..] */
+  size_t slots, slot_bytes, m_at, v_at, m_all, zeros;
   moon_finish *finish; /* behind the plan; NULL: none */
   int place;           /* output that holds the target */
 } winograd_plan;
@@ -51,7 +54,7 @@ static void transform_block(const winograd_plan *p, const moon_call *call, int64
 }
 
 static float *block_v(const winograd_plan *p, const moon_call *call, int64_t block) {
-  return scratch(call, p->v_at) + block * p->positions * p->v_step;
+  return scratch(call, p->v_at) + (p->by_position ? block * p->block * p->c : block * p->positions * p->v_step);
 }
 
 static void run_transform(const moon_call *call, int64_t first, int64_t last) {
@@ -61,20 +64,18 @@ static void run_transform(const moon_call *call, int64_t first, int64_t last) {
 
 /* v times the filters from column on -> m [positions][tiles][columns]. What is the same for all places is added at the position
 ** whose number all places of a tile receive once: the one of the point 1, both ways. */
-static void multiply(const winograd_plan *p, const float *v, const float *u, const float *start, float *m, int64_t tiles,
+static void multiply(const winograd_plan *p, const float *v, const float *u, const float *start, float *m, int k, int64_t tiles,
                      int64_t columns) {
   const int ones = p->target.size + 3;
   int height = moon__gemm_height(tiles, p->height);
-  for (int k = 0; k < p->positions; k++)
-    for (int64_t j = 0; j < columns; j += PANEL) {
-      moon_gemm_tile t = {.a = v + k * p->v_step, .a_step = p->c, .b_step = PANEL, .c_step = p->columns, .nsegments = 1,
-                          .length = p->c};
-      t.b = u + (j * p->positions + k * PANEL) * p->c;
-      t.c = m + k * p->m_step + j;
-      t.columns = moon__min_i64(PANEL, columns - j);
-      t.start = start && k == ones ? start + j : NULL;
-      moon__gemm_panel(p->set, MOON_GEMM_ROWS, t, tiles, height, height * p->c, 2, true);
-    }
+  for (int64_t j = 0; j < columns; j += PANEL) {
+    moon_gemm_tile t = {.a = v + k * p->v_step, .a_step = p->c, .b_step = PANEL, .c_step = p->m_row, .nsegments = 1, .length = p->c};
+    t.b = u + (j * p->positions + k * PANEL) * p->c;
+    t.c = m + k * p->m_step + j;
+    t.columns = moon__min_i64(PANEL, columns - j);
+    t.start = start && k == ones ? start + j : NULL;
+    moon__gemm_panel(p->set, MOON_GEMM_ROWS, t, tiles, height, height * p->c, 2, true);
+  }
 }
 
 static void transform_back(const winograd_plan *p, float *y, const float *m, float *unused, int64_t from, int64_t to, int64_t columns) {
@@ -84,20 +85,39 @@ static void transform_back(const winograd_plan *p, float *y, const float *m, flo
   for (int64_t t = from; t < to; t++) {
     moon__winograd_targets(&p->target, t, y, unused, at);
     p->transforms->target[p->target.size / 4](x, at, columns);
-    for (int k = 0; k < p->positions; k++) x[k] += p->columns;
+    for (int k = 0; k < p->positions; k++) x[k] += p->m_row;
   }
 }
 
 /* What a job makes: tiles [from, to), columns. */
 typedef struct job_block { int64_t block, from, to, column, columns; } job_block;
 
+static const float *start_of(const winograd_plan *p, const moon_call *call, int64_t column) {
+  return p->finish && p->finish->start >= 0 ? input(call, p->finish->nproduct + p->finish->start) + column : NULL;
+}
+
 static void make_block(const winograd_plan *p, const moon_call *call, const job_block *b, char *slot) {
   float *v = (float *)(void *)slot, *m = (float *)(void *)(slot + p->m_at), *unused = m + p->positions * p->m_step;
-  const float *u = input(call, 2) + b->column * p->positions * p->c, *start = NULL;
-  if (p->finish && p->finish->start >= 0) start = input(call, p->finish->nproduct + p->finish->start) + b->column;
-  if (!p->apart) transform_block(p, call, b->block, v);
-  multiply(p, p->apart ? block_v(p, call, b->block) : v, u, start, m, b->to - b->from, b->columns);
+  const float *u = input(call, 2) + b->column * p->positions * p->c, *start = start_of(p, call, b->column);
+  if (p->by_position) {
+    unused = m;
+    m = scratch(call, p->m_all) + b->from * p->m_row;
+  } else {
+    if (!p->apart) transform_block(p, call, b->block, v);
+    for (int k = 0; k < p->positions; k++)
+      multiply(p, p->apart ? block_v(p, call, b->block) : v, u, start, m, k, b->to - b->from, b->columns);
+  }
   transform_back(p, (float *)(void *)call->out[p->place].data + b->column, m, unused, b->from, b->to, b->columns);
+}
+
+/* One job: some columns of one position, for all tiles. */
+static void run_position(const moon_call *call, int64_t first, int64_t last) {
+  const winograd_plan *p = call->state;
+  for (int64_t job = first; job < last; job++) {
+    int64_t column = job % p->column_blocks * p->columns, columns = moon__min_i64(p->columns, p->f - column);
+    multiply(p, scratch(call, p->v_at), input(call, 2) + column * p->positions * p->c, start_of(p, call, column),
+             scratch(call, p->m_all) + column, (int)(job / p->column_blocks), p->source.count, columns);
+  }
 }
 
 /* The loop that finishes the target, over the places of the block: rows of tiles, or what there is of one, line by line. */
@@ -127,7 +147,7 @@ static void run_jobs(const moon_call *call, int64_t first, int64_t last, moon_fi
     job_block b = {.block = job % p->blocks, .column = job / p->blocks * p->columns};
     b.from = b.block * p->block;
     b.to = moon__min_i64(p->target.count, b.from + p->block);
-    b.columns = moon__min_i64(p->columns, p->f - b.column);
+    b.columns = p->by_position ? p->f : moon__min_i64(p->columns, p->f - b.column);
     make_block(p, call, &b, own);
     if (finishing) run_loop(p, &b, finishing);
   }
@@ -171,21 +191,33 @@ static bool read_shape(const moon_node *n, shape *s) {
   return (s->tile = tile_of(n, s->c, s->f)) != 0;
 }
 
-static int64_t tiles_of(const shape *s) {
+static int64_t tiles_of(const shape *s, int tile) {
   const int64_t *size = s->backward ? s->g.in : s->g.out;
-  return s->g.batch * moon__ceildiv_i64(size[1], s->tile) * moon__ceildiv_i64(size[2], s->tile);
+  return s->g.batch * moon__ceildiv_i64(size[1], tile) * moon__ceildiv_i64(size[2], tile);
 }
 
-/* Measured: the filter is read once from far away (3 units a channel pair and position), each tile costs a product. */
+/* Units: the multiply-adds of a pair of channels. Measured: the filter is read once from far away, which takes as long as so many
+** products of each position; making it takes longer still. */
+static double cost_of(const shape *s, int tile, bool fresh) {
+  double positions = (tile + 2) * (tile + 2), tiles = (double)tiles_of(s, tile);
+  double edges = tiles * 16 * (1 / (double)s->c + 1 / (double)s->f);
+  return positions * (tiles + edges + 16 + (fresh ? FRESH : 0));
+}
+
+/* Does F(tile, 3) pay, and is there no better one? */
 bool moon__cpu_winograd_conv_has(const moon_node *node) {
   shape s;
   if (!read_shape(node, &s) || s.c < 32 || s.f < 32) return false;
   const int64_t *size = s.backward ? s.g.in : s.g.out;
-  double places = (double)s.g.batch * (double)size[1] * (double)size[2], n = s.tile + 2, tiles = (double)tiles_of(&s);
-  double direct = 9 * places, products = n * n * tiles, edges = n * n * tiles * 16 * (1 / (double)s.c + 1 / (double)s.f);
-  return direct > 1.1 * (products + edges + n * n * 16);
+  const moon_node *u = node->inputs[2]->node;
+  bool fresh = u->op->id == MOON_OP_winograd_filter && ((const moon_winograd_attrs *)u->attrs)->fresh;
+  double own = cost_of(&s, s.tile, fresh), direct = 9 * (double)s.g.batch * (double)size[1] * (double)size[2];
+  return direct > 1.1 * own && (s.tile == 2 || own <= cost_of(&s, 2, fresh));
 }
-bool moon__cpu_winograd_conv_fits(const moon_fast *f) { return moon__cpu_winograd_conv_has(f->node); }
+bool moon__cpu_winograd_conv_fits(const moon_fast *f) {
+  shape s;
+  return read_shape(f->node, &s);
+}
 
 static double product_us(const winograd_plan *p, double tiles, double columns) {
   double rate = p->set->lanes == 16 ? 200e3 : 100e3;
@@ -193,30 +225,31 @@ static double product_us(const winograd_plan *p, double tiles, double columns) {
 }
 
 static void choose_blocks(winograd_plan *p) {
-  int64_t most = 28;
-  int64_t nb = moon__ceildiv_i64(p->source.count, most);
-  p->block = moon__ceildiv_i64(p->source.count, nb);
-  p->columns = moon__ceildiv_i64(p->f, PANEL) * PANEL;
+  int64_t most = 28, tiles = p->source.count, all = moon__ceildiv_i64(p->f, PANEL) * PANEL;
   double limit = 70;
-  while (product_us(p, (double)p->block, (double)p->columns) > limit && p->columns > PANEL)
+  p->block = moon__ceildiv_i64(tiles, moon__ceildiv_i64(tiles, most));
+  p->by_position = p->positions * p->c * all > FAR_FLOATS && p->c * p->f > tiles * (p->c + p->f) && tiles > p->height;
+  p->columns = all;
+  while (product_us(p, (double)(p->by_position ? tiles : p->block), (double)p->columns) / (p->by_position ? p->positions : 1) > limit &&
+         p->columns > PANEL)
     p->columns = moon__ceildiv_i64(p->columns / 2, PANEL) * PANEL;
-  p->blocks = moon__ceildiv_i64(p->source.count, p->block);
+  p->blocks = moon__ceildiv_i64(tiles, p->block);
   p->column_blocks = moon__ceildiv_i64(p->f, p->columns);
-  p->apart = p->column_blocks > 1;
-  p->v_step = p->block * p->c + 16;
-  p->m_step = p->block * p->columns + 16;
+  p->apart = p->by_position || p->column_blocks > 1;
+  p->m_row = p->by_position ? p->f : p->columns;
+  p->v_step = (p->by_position ? tiles : p->block) * p->c + 16;
+  p->m_step = (p->by_position ? tiles : p->block) * p->m_row + 16;
 }
 
 static bool lay_out(winograd_plan *p, moon_device *device, moon_choice *c) {
-  int64_t v, m, all, slots = moon__slots_needed(device, p->blocks * p->column_blocks);
+  int64_t v, m, blocks = p->by_position ? 1 : p->blocks, slots = moon__slots_needed(device, p->blocks * p->column_blocks);
   if (!moon__mul_i64(p->positions * (int64_t)sizeof(float), p->v_step, &v)) return false;
   if (!moon__mul_i64(p->positions * (int64_t)sizeof(float), p->m_step, &m)) return false;
   p->m_at = p->apart ? 0 : (size_t)v;
-  p->slot_bytes = (p->m_at + (size_t)m + (size_t)p->columns * sizeof(float) + 63) / 64 * 64;
-  p->zeros = MOON_SLOTS_BYTES + (size_t)slots * p->slot_bytes;
-  p->v_at = p->zeros + ((size_t)p->c * sizeof(float) + 63) / 64 * 64;
-  if (!moon__mul_i64(p->apart ? v : 0, p->blocks, &all) || all > INT64_MAX / 2) return false;
-  return moon__align_size(p->v_at + (size_t)all, 64, &c->scratch_bytes);
+  p->slot_bytes = (p->m_at + (p->by_position ? 0 : (size_t)m) + (size_t)moon__max_i64(p->columns, p->f) * sizeof(float) + 63) / 64 * 64;
+  return moon__fast_scratch(c, &p->slots, 1, MOON_SLOTS_BYTES + slots * (int64_t)p->slot_bytes) &&
+         moon__fast_scratch(c, &p->zeros, p->c, sizeof(float)) && moon__fast_scratch(c, &p->v_at, p->apart ? blocks : 0, v) &&
+         moon__fast_scratch(c, &p->m_all, p->by_position, m);
 }
 
 /* Sums start from what is the same for all places, or from 0. */
@@ -255,7 +288,8 @@ moon_status moon__cpu_winograd_conv_plan(const moon_fast *f, moon_choice *c) {
   bool finish = p->finish && !p->finish->plain;
   moon__fast_phase(c, run_prepare, 1);
   if (p->apart) moon__fast_phase(c, run_transform, p->blocks);
-  moon__fast_phase(c, finish ? run_finished : run_product, p->blocks * p->column_blocks);
+  if (p->by_position) moon__fast_phase(c, run_position, p->positions * p->column_blocks);
+  moon__fast_phase(c, finish ? run_finished : run_product, p->blocks * (p->by_position ? 1 : p->column_blocks));
   if (finish && p->finish->reduces) moon__fast_phase(c, run_combine, moon__finish_combine_jobs(p->finish));
   return MOON_OK;
 }
@@ -290,7 +324,9 @@ static void run_filter(const moon_call *call, int64_t first, int64_t last) {
   float square[9 * FILTER_ROWS * PANEL];
   int64_t positions = (p->tile + 2) * (p->tile + 2), tap = p->c * p->f;
   for (int64_t job = first; job < last; job++) {
-    int64_t row = job % p->row_blocks * FILTER_ROWS, column = job / p->row_blocks * PANEL;
+    int64_t panels = moon__ceildiv_i64(p->f, PANEL); /* in the order in which w lies */
+    int64_t row = (p->turned ? job % p->row_blocks : job / panels) * FILTER_ROWS;
+    int64_t column = (p->turned ? job / p->row_blocks : job % panels) * PANEL;
     int64_t rows = moon__min_i64(FILTER_ROWS, p->c - row), columns = moon__min_i64(PANEL, p->f - column);
     float *u = (float *)(void *)call->out[0].data + column * positions * p->c + row * PANEL;
     const float *w = input(call, 0);

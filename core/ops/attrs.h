@@ -53,9 +53,9 @@ typedef struct moon_conv_attrs {
   moon_shape shape;         /* conv_input_grad: shape of x; conv_filter_grad: shape of w; else unused */
   moon_ints output_padding; /* conv_transpose */
 } moon_conv_attrs;
-/* winograd.c: winograd_filter (w): tile 2 or 4; turned: for the gradient by x. winograd_conv (x, w, u), winograd_input_grad
-** (dy, w, u), winograd_filter_grad (x, dy): moon_conv_attrs. */
-typedef struct moon_winograd_attrs { int64_t tile; bool turned; } moon_winograd_attrs;
+/* winograd.c: winograd_filter (w): tile 2 or 4; turned: for the gradient by x; fresh: made anew in each run. winograd_conv (x, w, u),
+** winograd_input_grad (dy, w, u), winograd_filter_grad (x, dy): moon_conv_attrs. */
+typedef struct moon_winograd_attrs { int64_t tile; bool turned, fresh; } moon_winograd_attrs;
 
 /* ---- pool.c: max_pool (x [n, s.., c]) -> y, index (i32: position in the flattened spatial axes); max_pool_grad (index, dy) -> x
 ** of shape; max_pool_pick (index, x) -> y: the adjoint of that. avg_pool (x): padding is not counted; avg_pool_grad (dy). ---- */

@@ -85,6 +85,7 @@ static moon_status build_filter_grad(moon_context *ctx, const moon_body *b) { re
 static const moon_attr filter_rows[] = {
     MOON_ATTR(moon_winograd_attrs, tile, I64, .number = 4),
     MOON_ATTR(moon_winograd_attrs, turned, BOOL, .number = 0),
+    MOON_ATTR(moon_winograd_attrs, fresh, BOOL, .number = 0),
 };
 #define PAD_ROWS                                                                                                    \
   MOON_ATTR(moon_conv_attrs, padding, ENUM, .words = "explicit|valid|same"),                                        \

@@ -25,6 +25,7 @@ static moon_value *with_filter(moon_pass_env *env, const moon_node *n, moon_valu
     memset(&a, 0, sizeof a);
     a.tile = tile;
     a.turned = turned;
+    a.fresh = env->mode == MOON_TRAINING;
     moon_value *u = build(env->ctx, MOON_OP_winograd_filter, n, &a, 1, &in[1]);
     moon_value *y = u ? build(env->ctx, op, n, n->attrs, 3, (moon_value *[]){in[0], in[1], u}) : NULL;
     if (!y || pays(env, y)) return y;

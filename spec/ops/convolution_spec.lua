@@ -83,7 +83,7 @@ for _, case in ipairs {
   { { 2, 21, 10, 32 }, { 3, 3, 32, 32 }, { pad_lo = { 2, 0 }, pad_hi = { 0, 3 } } },
   { { 40, 2, 2, 64 }, { 3, 3, 64, 64 }, { padding = "same" } }, { { 31, 3, 5, 64 }, { 3, 3, 64, 32 }, { padding = "same" } },
   { { 1, 33, 28, 64 }, { 3, 3, 64, 128 }, { padding = "same" } }, { { 1, 24, 22, 112 }, { 3, 3, 112, 160 }, { padding = "same" } },
-  { { 1, 25, 16, 32 }, { 3, 3, 32, 32 }, { pad_lo = 3, pad_hi = 2 } },
+  { { 1, 25, 16, 32 }, { 3, 3, 32, 32 }, { pad_lo = 3, pad_hi = 2 } }, { { 5, 8, 8, 96 }, { 3, 3, 96, 336 }, { padding = "same" } },
 } do check("winograd " .. table.concat(case[1], ","), case[1], case[2], case[3], "winograd", 2e-4) end
 print(sum)
 ]]
