@@ -199,6 +199,8 @@ typedef struct moon_device_info {
   uint64_t memory_bytes; /* 0: unknown */
   int units;             /* compute units; 0: unknown */
   bool f64;
+  int built, kept;       /* programs of kernels so far: built from their sources, and found in the cache folder */
+  double build_us;       /* what both took */
 } moon_device_info;
 MOON_API moon_device_info moon_device_describe(const moon_device *device);
 /* Frees what the devices that were opened keep for later: kernels that no program uses any more. */

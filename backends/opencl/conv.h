@@ -1,8 +1,11 @@
-/* conv.h: the kernels of conv_tile.c, for conv.c: floats on CPU devices, nothing empty. */
+/* conv.h: the kernels of conv_local.c: f32 on GPUs, nothing empty; and those of conv_tile.c, for conv.c and winograd.c: floats on CPU devices, nothing empty. */
 #ifndef MOON_CL_CONV_H
 #define MOON_CL_CONV_H
 #include "window.h"
 
+bool moon__cl_conv_local(moon_cl_choice *c, const moon_geometry *g);
 bool moon__cl_conv_tiles(moon_cl_choice *c, const moon_geometry *g, bool input_grad);
 bool moon__cl_filter_grad_tiles(moon_cl_choice *c, const moon_geometry *g);
+/* Adds the step that makes the result, `count` numbers, the sum of as many in each segment at this byte of scratch, in order. */
+bool moon__cl_add_sum(moon_cl_choice *c, int64_t count, int64_t segments, size_t at);
 #endif

@@ -142,8 +142,8 @@ bool moon__cl_conv_tiles(moon_cl_choice *c, const moon_geometry *g, bool input_g
          moon__cl_add_tile(c, &t, dtype, input_grad ? input_grad_text : conv_text, &s);
 }
 
-static bool add_sum(moon_cl_choice *c, int64_t count, int64_t segments, size_t at) {
-  const int operands[2] = {2, MOON_CL_SCRATCH};
+bool moon__cl_add_sum(moon_cl_choice *c, int64_t count, int64_t segments, size_t at) {
+  const int operands[2] = {c->nin, MOON_CL_SCRATCH};
   const moon_dtype types[2] = {c->out[0].dtype, MOON_DTYPE_u8};
   int64_t p[3] = {count, segments, (int64_t)at};
   moon_cl_step_spec s = {.noperands = 2, .operands = operands, .nparams = 3, .params = p};
@@ -175,5 +175,5 @@ bool moon__cl_filter_grad_tiles(moon_cl_choice *c, const moon_geometry *g) {
   moon_cl_step_spec s = {.noperands = 3, .operands = operands, .nparams = EXTRA + 6, .params = p,
                          .global = {(size_t)(taps * tiles), (size_t)panels, (size_t)(g->groups * segments)}};
   return moon__cl_pack(c, &t, &dy, 1, dtype, 0) && moon__cl_add_tile(c, &t, dtype, filter_grad_text, &s) &&
-         (segments == 1 || add_sum(c, count, segments, panel_bytes));
+         (segments == 1 || moon__cl_add_sum(c, count, segments, panel_bytes));
 }

@@ -13,7 +13,7 @@
 #include "base/alloc.h"
 #include "base/context.h"
 #include "base/size.h"
-#include "opencl.h"
+#include "family.h"
 
 enum { MOST_PLATFORMS = 16, MOST_DEVICES = 32 };
 
@@ -165,6 +165,9 @@ static void opencl_describe(const moon_device *device, moon_device_info *info) {
   info->memory_bytes = d->memory_bytes;
   info->units = d->units;
   info->f64 = d->f64;
+  info->built = d->built;
+  info->kept = d->kept;
+  info->build_us = d->build_us;
 }
 
 /* ---- Memory ---- */
@@ -229,8 +232,8 @@ static moon_status opencl_check(moon_context *ctx, moon_device *device, const mo
 
 static void opencl_trim(moon_device *device) { moon__cl_units_trim(device->data); }
 
-/* Composites are inlined: their bodies fuse. */
-static bool opencl_has_kernel(moon_device *device, const moon_node *node) { return (void)device, (void)node, false; }
+/* Other composites are inlined: their bodies fuse. */
+static bool opencl_has_kernel(moon_device *device, const moon_node *node) { return moon__cl_winograd_has(device->data, node); }
 
 const moon_backend moon__opencl_backend = {
     .name = "opencl",

@@ -33,6 +33,8 @@ typedef struct moon_cl_device {
   uint64_t process; /* the process that opened it */
   moon_cl_unit *first_unit, *pending; /* all; those that no program was built from yet */
   char *cache_folder; /* NULL: nothing is kept on disk */
+  int built, kept;    /* programs made from sources, from what was kept */
+  double build_us;    /* what that took, and the drivers' making of kernel objects */
   bool reported[MOON_OP_COUNT]; /* ops that run on the CPU, said once */
 } moon_cl_device;
 

@@ -42,30 +42,34 @@ bool moon__cl_add_tile(moon_cl_choice *c, const moon_cl_tile *t, moon_dtype dtyp
   return moon__cl_step(c->launch, spec);
 }
 
-/* A row of k at a time. p: rows in all, k1, k2, n, steps of k1, k2, column, batch; first, place in scratch, panels. */
+/* Some rows of k at a time: of one place of k1, one panel, one batch. p: k1, k2, n, steps of k1, k2, column, batch; first, place in
+** scratch, panels. */
 static const char pack_text[] = CL(
   KERNEL void NAME(OPERAND(0), OPERAND(1), PARAMS, REST) {
     START
-    const long k = p.v[1] * p.v[2]; const long n = p.v[3]; const long step = p.v[6];
-    EACH(row, p.v[0], 64) {
-      const long r = row % k; const long panel = row / k % p.v[10]; const long batch = row / k / p.v[10];
-      __global const T *x = AT(const T, 0) + p.v[8] + r / p.v[2] * p.v[4] + r % p.v[2] * p.v[5] + batch * p.v[7] + panel * NB * step;
-      __global T *y = (__global T *)(mem1 + off1 + p.v[9]) + row * NB;
-      const long columns = min(n - panel * NB, (long)NB);
+    const long k1 = p.v[0]; const long k2 = p.v[1]; const long step = p.v[5]; const long panel = get_global_id(1);
+    const long part = get_global_id(2) % k1; const long batch = get_global_id(2) / k1;
+    const long begin = get_global_id(0) * 64; const long columns = min(p.v[2] - panel * NB, (long)NB);
+    __global const T *x = AT(const T, 0) + p.v[7] + part * p.v[3] + begin * p.v[4] + batch * p.v[6] + panel * NB * step;
+    __global T *y = (__global T *)(mem1 + off1 + p.v[8]) + (((batch * p.v[9] + panel) * k1 + part) * k2 + begin) * NB;
+    for (long r = begin; r < min(begin + 64, k2); r++) {
       if (step == 1 && columns == NB) {
         UNROLL for (int j = 0; j < NV; j++) VSTORE(VLOAD(j, x), j, y);
       } else {
-        for (int j = 0; j < NB; j++) y[j] = j < columns ? x[j * step] : 0;
+        for (int j = 0; j < columns; j++) y[j] = x[j * step];
+        for (int j = columns; j < NB; j++) y[j] = 0;
       }
+      x += p.v[4];
+      y += NB;
     }
   }
 );
 
 bool moon__cl_pack(moon_cl_choice *c, const moon_cl_tile *t, const moon_cl_columns *b, int from, moon_dtype dtype, size_t at) {
-  int64_t panels = moon__ceildiv_i64(b->n, moon__cl_tile_columns(t)), rows = b->k1 * b->k2 * panels * b->batch;
-  int64_t p[11] = {rows, b->k1, b->k2, b->n, b->k1_step, b->k2_step, b->column_step, b->batch_step, b->first, (int64_t)at, panels};
+  int64_t panels = moon__ceildiv_i64(b->n, moon__cl_tile_columns(t));
+  int64_t p[10] = {b->k1, b->k2, b->n, b->k1_step, b->k2_step, b->column_step, b->batch_step, b->first, (int64_t)at, panels};
   const int operands[2] = {from, MOON_CL_SCRATCH};
-  moon_cl_step_spec s = {.noperands = 2, .operands = operands, .nparams = 11, .params = p};
-  moon__cl_spread(c->d, &s, rows, 64);
+  moon_cl_step_spec s = {.noperands = 2, .operands = operands, .nparams = 10, .params = p,
+                         .global = {(size_t)moon__ceildiv_i64(b->k2, 64), (size_t)panels, (size_t)(b->k1 * b->batch)}};
   return moon__cl_add_tile(c, t, dtype, pack_text, &s);
 }

@@ -202,12 +202,14 @@ static cl_program build(moon_cl_device *d, const moon_cl_text *source, moon_cl_u
     moon__free(d->device->runtime, first->log);
     first->log = log;
   }
+  d->kept += p != NULL;
   if (p || log) return p;
   const char *text = source->s;
   p = d->cl.clCreateProgramWithSource(d->context, 1, &text, &source->n, code);
   if (*code != CL_SUCCESS) return NULL;
   *code = d->cl.clBuildProgram(p, 1, &d->id, options, NULL, NULL);
   if (*code == CL_SUCCESS) {
+    d->built++;
     keep_binary(d, source, p);
     return p;
   }
@@ -266,7 +268,7 @@ static moon_status build_pending(moon_context *ctx, moon_cl_device *d, moon_cl_u
   return MOON_OK;
 }
 
-moon_status moon__cl_kernel(moon_context *ctx, moon_cl_device *d, moon_cl_unit *u, const char *what, cl_kernel *kernel) {
+static moon_status make_kernel(moon_context *ctx, moon_cl_device *d, moon_cl_unit *u, const char *what, cl_kernel *kernel) {
   int32_t code = CL_SUCCESS;
   moon_status s = u->state == PENDING ? build_pending(ctx, d, u) : MOON_OK;
   if (s != MOON_OK) return s;
@@ -275,4 +277,11 @@ moon_status moon__cl_kernel(moon_context *ctx, moon_cl_device *d, moon_cl_unit *
   moon_error_clear(ctx);
   *kernel = d->cl.clCreateKernel(u->built->program, u->name, &code);
   return code == CL_SUCCESS ? MOON_OK : moon__cl_fail(ctx, d, code, "making the kernel of '%s'", what);
+}
+
+moon_status moon__cl_kernel(moon_context *ctx, moon_cl_device *d, moon_cl_unit *u, const char *what, cl_kernel *kernel) {
+  double began = moon__clock_us();
+  moon_status s = make_kernel(ctx, d, u, what, kernel);
+  d->build_us += moon__clock_us() - began;
+  return s;
 }

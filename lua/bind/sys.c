@@ -75,9 +75,9 @@ static int device(lua_State *L) {
   return 1;
 }
 
-/* core.devices() -> { { name =, backend =, kind =, model =, platform =, driver =, memory =, units =, f64 = }, .. } */
+/* core.devices() -> { { name =, backend =, kind =, model =, platform =, driver =, memory =, units =, f64 =, built =, kept =, build_us = }, .. } */
 static void push_device(lua_State *L, const moon_device_info *info) {
-  lua_createtable(L, 0, 9);
+  lua_createtable(L, 0, 12);
   set_string(L, "name", info->name);
   set_string(L, "backend", info->backend);
   set_string(L, "kind", info->kind);
@@ -86,6 +86,10 @@ static void push_device(lua_State *L, const moon_device_info *info) {
   set_string(L, "driver", info->driver);
   set_integer(L, "memory", (int64_t)info->memory_bytes);
   set_integer(L, "units", info->units);
+  set_integer(L, "built", info->built);
+  set_integer(L, "kept", info->kept);
+  lua_pushnumber(L, info->build_us);
+  lua_setfield(L, -2, "build_us");
   set_flag(L, "f64", info->f64);
 }
 

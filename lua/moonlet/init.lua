@@ -368,8 +368,10 @@ end
 -- @treturn string its name
 ml.device = core.device
 
---- All devices of this machine: list of `{ name =, backend =, kind =, model =, platform =, driver =, memory =, units =, f64 = }`;
--- kind is "cpu", "gpu", "accelerator" or "other", memory is in bytes (0: unknown).
+--- All devices of this machine: list of `{ name =, backend =, kind =, model =, platform =, driver =, memory =, units =, f64 =,
+-- built =, kept =, build_us = }`;
+-- kind is "cpu", "gpu", "accelerator" or "other", memory is in bytes (0: unknown). A device that builds its kernels tells how many
+-- programs it built and how many it had kept, and how long both took.
 -- @function devices
 ml.devices = core.devices
 
