@@ -1,6 +1,8 @@
 --- Comparing a device with the CPU: what opencl_spec.lua and the scripts that it starts share.
--- Programs of many cases are compiled before the first one runs, for kernels that wait are built together.
+-- Programs of some cases are compiled before the first one runs, for kernels that wait are built together; of too many at once
+-- each takes longer.
 local core = require("moonlet.core")
+local derivative = require("spec.support.derivative")
 local samples = require("spec.support.samples")
 
 local compare = {}
@@ -39,10 +41,10 @@ function compare.on(name, f)
   return result
 end
 
---- Compiles graph for both devices; runs of the CPU's program are the reference.
-function compare.job(label, graph, tensors, tolerance, passes_off)
+--- Compiles graph for both devices; runs of the CPU's program are the reference, without passes when `plain`.
+function compare.job(label, graph, tensors, tolerance, passes_off, plain)
   local options = { mode = "train", inputs = tensors, passes_off = passes_off }
-  local want = { graph:program(options):run(tensors) }
+  local want = { graph:program({ mode = "train", inputs = tensors, passes_off = plain and "all" or passes_off }):run(tensors) }
   local program = compare.on("opencl", function() return graph:program(options) end)
   return { label = label, program = program, tensors = tensors, want = want, tolerance = tolerance }
 end
@@ -62,20 +64,120 @@ function compare.check(jobs)
   error(#wrong .. " of " .. #jobs .. " are wrong:\n" .. table.concat(wrong, "\n", 1, math.min(10, #wrong)), 0)
 end
 
---- Every op's cases that `takes(op, i)` wants, with float inputs of dtype.
-function compare.sweep(dtype, tolerance, takes, passes_off)
-  local jobs = {}
-  for _, op in ipairs(core.ops()) do
+local AT_ONCE = 40
+
+-- Calls f(op, case, i) for every op's cases that `takes(op, i, number of the op)` wants, and checks the jobs that it gives.
+local function each_case(takes, f)
+  local jobs, all = {}, 0
+  for number, op in ipairs(core.ops()) do
     local found, list = pcall(samples.of, op)
     for i, case in ipairs(found and list or {}) do
-      if takes(op, i) then
-        local tensors = samples.tensors(case, dtype, op.name .. i)
-        local graph = samples.trace(tensors, function(xs) return samples.call(op, case, xs) end)
-        jobs[#jobs + 1] = compare.job(samples.label(op, i, dtype), graph, tensors, math.max(tolerance, case.rtol or 0), passes_off)
+      jobs[#jobs + 1] = takes(op, i, number) and f(op, case, i, list) or nil
+      if #jobs == AT_ONCE then
+        compare.check(jobs)
+        jobs, all = {}, all + #jobs
       end
     end
   end
   compare.check(jobs)
+  assert(all + #jobs > 0, "no case to compare")
+end
+
+--- The cases with float inputs of dtype.
+function compare.sweep(dtype, tolerance, takes, passes_off)
+  each_case(takes, function(op, case, i)
+    local tensors = samples.tensors(case, dtype, op.name .. i)
+    local graph = samples.trace(tensors, function(xs) return samples.call(op, case, xs) end)
+    return compare.job(samples.label(op, i, dtype), graph, tensors, math.max(tolerance, case.rtol or 0), passes_off)
+  end)
+end
+
+-- Elementwise ops are compared some at a time: each is of numbers of its own, and all results are added up, so that they become one
+-- loop, for building a kernel takes long. 3 x 33 numbers make it go by vectors and one by one. What only goes one by one is apart.
+local SPACE, TOGETHER, ALONE = { 3, 33 }, 8, { floor_divide = true, remainder = true, pow = true }
+
+local function takes_dtype(list, dtype)
+  for _, one in ipairs(samples.dtypes(list)) do
+    if one == dtype then return true end
+  end
+  return dtype == "f64" or dtype == "f32"
+end
+
+local function on_space(case)
+  local moved = { attrs = case.attrs }
+  for i, spec in ipairs(case) do
+    moved[i] = setmetatable({ shape = SPACE }, { __index = spec })
+  end
+  return moved
+end
+
+local function groups_of(dtype)
+  local groups, last, alone = {}, nil, {}
+  for _, op in ipairs(core.ops()) do
+    local list = op.kind == "elementwise" and samples.of(op)
+    if list and takes_dtype(list, dtype) then
+      local group = ALONE[op.name] and alone or last
+      if not group or #group == TOGETHER then
+        group = {}
+        groups[#groups + 1], last = group, group
+      end
+      group[#group + 1] = { op = op, case = on_space(list[1]) }
+    end
+  end
+  groups[#groups + 1] = #alone > 0 and alone or nil
+  return groups
+end
+
+-- The sum of all members' results, and with `gradients` its derivatives.
+local function group_job(group, dtype, gradients)
+  local tensors, first, names = {}, {}, {}
+  for i, member in ipairs(group) do
+    first[i], names[i] = #tensors, member.op.name
+    for _, t in ipairs(samples.tensors(member.case, dtype, member.op.name)) do tensors[#tensors + 1] = t end
+  end
+  local graph = samples.trace(tensors, function(xs)
+    local total, moving
+    for i, member in ipairs(group) do
+      local own = {}
+      for k = 1, #member.case do own[k] = xs[first[i] + k] end
+      local y = samples.call(member.op, member.case, own)[1]:cast(dtype == "f32" and "f32" or "f64") * (0.5 + i / 7)
+      total = total and total + y or y
+    end
+    if not gradients then return { total } end
+    moving = {}
+    for _, x in ipairs(xs) do moving[#moving + 1] = x.dtype == "f64" and x or nil end
+    local outputs = core.gradients(core.sum(total), moving)
+    outputs[#outputs + 1] = total
+    return outputs
+  end)
+  return compare.job(table.concat(names, " "), graph, tensors, dtype == "f64" and 1e-11 or 4e-6, nil, true)
+end
+
+--- Elementwise ops of a dtype, one group of them in `every`.
+function compare.elementwise(dtype, every, gradients)
+  local jobs = {}
+  for i, group in ipairs(groups_of(dtype)) do
+    jobs[#jobs + 1] = i % every == 0 and group_job(group, dtype, gradients) or nil
+  end
+  assert(#jobs > 0, "no op to compare")
+  compare.check(jobs)
+end
+
+-- The case's gradients as a job; nil: it has none, or is too large for the CPU's plain kernels.
+local function gradient_job(op, case, label)
+  if case.smooth == false or case.large then return nil end
+  local tensors = samples.tensors(case, "f64", label)
+  local which = derivative.moving(case, tensors)
+  local graph = #which > 0 and derivative.graph(op, case, tensors, which, 1, label)
+  return graph and compare.job(label, graph, tensors, 1e-10, nil, true)
+end
+
+--- Gradients in f64 of the cases of differentiable ops, against those of the CPU's plain kernels, which gradient_spec.lua compares
+-- with finite differences.
+function compare.gradients(takes)
+  each_case(takes, function(op, case, i, list)
+    return op.differentiable and not list.constant and gradient_job(op, case, samples.label(op, i, "gradient")) or nil
+  end)
 end
 
 return compare

@@ -1,26 +1,40 @@
 /*
 ** opencl_shim.c: a loader of OpenCL for specs: every function goes to the real loader, but the n-th call gives an error code, as a
-** failing device would. shim_arm sets n (0: never) and the code; shim_calls tells the calls since then. What cannot fail in a way
-** that a caller sees (releasing) is passed on and not counted.
+** failing device would. shim_arm sets n (0: never) and the code; shim_calls tells the calls since then, shim_calls_of those of one
+** function. What cannot fail in a way that a caller sees (releasing) is passed on and not counted.
 */
 #include <dlfcn.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "cl.h"
 
 void shim_arm(long n, int32_t code);
 long shim_calls(void);
+long shim_calls_of(const char *name);
 
 static moon_cl real;
 static long calls, fail_at;
 static int32_t fail_code;
+#define ROW(result, name, parameters) {#name, 0},
+static struct { const char *name; long calls; } functions[] = {MOON_CL_FUNCTIONS(ROW)};
+#undef ROW
+enum { FUNCTIONS = sizeof functions / sizeof *functions };
+
+static long *calls_of(const char *name) {
+  for (int i = 0; i < FUNCTIONS; i++)
+    if (strcmp(functions[i].name, name) == 0) return &functions[i].calls;
+  abort(); /* no row of cl.h */
+}
 
 void shim_arm(long n, int32_t code) {
   calls = 0;
+  for (int i = 0; i < FUNCTIONS; i++) functions[i].calls = 0;
   fail_at = n;
   fail_code = code;
 }
 long shim_calls(void) { return calls; }
+long shim_calls_of(const char *name) { return *calls_of(name); }
 
 static void load(void) {
   void *library = real.clFinish ? NULL : dlopen("libOpenCL.so.1", RTLD_NOW | RTLD_LOCAL);
@@ -31,21 +45,22 @@ static void load(void) {
 #undef ROW
 }
 
-static int32_t failure(void) {
+static int32_t failure(const char *name) {
   load();
+  ++*calls_of(name);
   return ++calls == fail_at ? fail_code : 0;
 }
 
 #define STATUS(name, parameters, arguments)                      \
   int32_t name parameters;                                       \
   int32_t name parameters {                                      \
-    int32_t code = failure();                                    \
+    int32_t code = failure(#name);                               \
     return code ? code : real.name arguments;                    \
   }
 #define OBJECT(type, name, parameters, arguments)                \
   type name parameters;                                          \
   type name parameters {                                         \
-    int32_t code = failure();                                    \
+    int32_t code = failure(#name);                               \
     if (!code) return real.name arguments;                       \
     if (error) *error = code;                                    \
     return NULL;                                                 \

@@ -16,9 +16,19 @@ local function device_of(backend)
 end
 local device = device_of("opencl")
 
-local structured = { structured = true }
-local function some(op, i) return soak or i == 1 or structured[op.kind] and i % 4 == 1 end
-local function structured_every(n) return function(op, i) return soak or structured[op.kind] and i % n == 1 end end
+-- What the sweeps take without MOONLET_SOAK: of structured ops the first case and every sixth after it, of composites, made of the
+-- others, one op in eight; elementwise ops have a sweep of their own.
+local function sample(op, i, number, rest)
+  if soak then return true end
+  return op.kind == "composite" and i == 1 and number % 8 == rest or op.kind == "structured" and i % 6 == 1
+end
+local function forward(op, i, number) return sample(op, i, number, 1) end
+local function backward(op, i, number) return sample(op, i, number, 5) and (soak or i == 1) end
+local function constants(op, i) return soak or op.kind == "structured" and not op.differentiable and i == 1 end
+local function structured_every(n) return function(op, i) return soak or op.kind == "structured" and i % n == 1 end end
+local function products(op, i)
+  return soak or i % 6 == 1 and (op.name == "matmul" or op.name:find("conv", 1, true) or op.name:find("pool", 1, true))
+end
 
 -- Losses of a small network trained by hand, of variables and data of a dtype.
 local function losses(name, dtype, steps)
@@ -100,10 +110,12 @@ describe("OpenCL on " .. device.model, function()
     core.device(before)
   end)
 
-  it("computes every op as the CPU does, in f32", function() compare.sweep("f32", 4e-6, some) end)
-  if device.f64 then
-    it("computes structured ops as the CPU does, in f64", function() compare.sweep("f64", 1e-11, structured_every(9)) end)
-  end
+  it("computes elementwise ops as the CPU does", function()
+    compare.elementwise("f32", 1)
+    compare.elementwise("i32", soak and 1 or 3)
+    if device.f64 then compare.elementwise("f64", soak and 1 or 4, true) end
+  end)
+
   it("computes structured ops as the CPU does, in bf16 and f16", function()
     compare.sweep("bf16", 2 ^ -7, structured_every(17))
     compare.sweep("f16", 2 ^ -10, structured_every(23))
@@ -122,12 +134,17 @@ describe("OpenCL on " .. device.model, function()
     end
     compare.check(jobs)
   end)
-  it("computes without fused loops and fast kernels", function() compare.sweep("f32", 4e-6, structured_every(9), "all") end)
+  it("computes other ops as the CPU does, in f32", function() compare.sweep("f32", 4e-6, forward) end)
+  it("computes without fused loops and fast kernels", function() compare.sweep("f32", 4e-6, products, "all") end)
+  if device.f64 then
+    it("computes in f64 what has no gradient", function() compare.sweep("f64", 1e-11, constants) end)
+    it("has the gradients of the ops", function() compare.gradients(backward) end)
+  end
 
   it("computes random graphs as the CPU does", function()
     local jobs = {}
-    for seed = 1, soak and 2000 or 20 do
-      local graph, tensors = random_graph.build(seed, 6 + seed % 20)
+    for seed = 1, soak and 2000 or 4 do
+      local graph, tensors = random_graph.build(seed, 12 + seed % 20)
       jobs[#jobs + 1] = compare.job("seed " .. seed, graph, tensors, 1e-9)
     end
     compare.check(jobs)
@@ -204,7 +221,9 @@ describe("OpenCL on " .. device.model, function()
   it("has kernels for work-groups that agree with the CPU", function()
     local text = child("MOONLET_OPENCL_FAMILY=gpu", "gpu")
     assert.is_truthy(text:find("^0 wrong"), text)
-    assert.is_truthy(text:find("opencl_matmul_local", 1, true), text)
+    for _, name in ipairs { "matmul", "conv", "conv_input_grad", "conv_filter_grad" } do
+      assert.is_truthy(text:find("opencl_" .. name .. "_local", 1, true), text)
+    end
   end)
 
   it("keeps what it built, and builds again what is damaged", function()
@@ -224,7 +243,7 @@ describe("OpenCL on " .. device.model, function()
     assert.is_truthy(child(variables, "small"):find("^0 wrong"))
     local n = files()
     assert.is_true(n > 0)
-    assert.is_truthy(child(variables, "small"):find("^0 wrong"))
+    assert.is_truthy(child(variables, "small"):find("^0 wrong\nbuilt 0 kept " .. n))
     assert.are.equal(n, files())
     for _, damage in ipairs({ "truncate -s -9 ", "truncate -s 3 ", "sed -i s/clean/dirty/ ", "cp /bin/sh " }) do
       os.execute("for f in '" .. folder .. "'/*; do " .. damage .. "\"$f\"; done")
@@ -234,7 +253,7 @@ describe("OpenCL on " .. device.model, function()
     assert.is_truthy(child("MOONLET_CACHE_DIR=/proc/no/such", "small"):find("^0 wrong"))
   end)
 
-  it("makes an error of every call that fails, and the CPU goes on", function()
+  it("makes an error of every call that fails, and the CPU goes on; a steady step is launches alone", function()
     local folder = temporary_folder()
     local program, shim = build .. "/spec/backends/opencl_failures", build .. "/spec/backends/opencl_shim.so"
     local pipe = io.popen(string.format("%s %s %s %d 2>&1; echo status $?", program, shim, folder, soak and 1 or 5))
