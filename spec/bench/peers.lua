@@ -3,7 +3,7 @@ local timing = require("spec.bench.timing")
 
 local peers = {}
 
--- name, file and argument, which workloads
+-- name, file and argument, which workloads, the device that it is a peer of
 local KINDS = {
   { "torch", "torch_peer.py eager" },
   { "torch_channels_last", "torch_peer.py channels_last", images = true },
@@ -12,7 +12,8 @@ local KINDS = {
   { "tensorflow_xla", "tensorflow_peer.py xla" },
   { "jax", "jax_peer.py" },
   { "onnxruntime", "onnxruntime_peer.py", kind = "infer" },
-  { "tinygrad", "tinygrad_peer.py" },
+  { "tinygrad", "tinygrad_peer.py CPU" },
+  { "tinygrad_opencl", "tinygrad_peer.py CL", device = "opencl" },
 }
 local IMAGES = { cnn = true, resnet18 = true, unet = true, mobilenetv2 = true, resnet50 = true }
 local CHECKED_STEPS = 3
@@ -60,6 +61,7 @@ function peers.start(bench, row, only)
   for _, kind in ipairs(KINDS) do
     local fits = not (kind.images and not IMAGES[row[1]:match("^[^_]+")]) and not (kind.kind and kind.kind ~= row[2])
     local named = only == "1" or (" " .. only:gsub(",", " ") .. " "):find(" " .. kind[1] .. " ", 1, true)
+    fits = fits and (not kind.device or bench.device:find(kind.device, 1, true) == 1)
     if fits and named then list[#list + 1] = start(kind, bench, row[1]) end
   end
   return list
@@ -155,7 +157,7 @@ end
 function peers.first_step(bench, row, path, only, clock)
   local found = {}
   for _, kind in ipairs(KINDS) do
-    if not kind.images and not kind.kind and (only == "1" or only:find(kind[1], 1, true)) then
+    if not kind.images and not kind.kind and not kind.device and (only == "1" or only:find(kind[1], 1, true)) then
       local begin = clock()
       local peer = start(kind, bench, row)
       if peer:ask(("make %s %s 1"):format(row, path)) then found[kind[1]] = clock() - begin end

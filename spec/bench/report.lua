@@ -1,5 +1,6 @@
 --- What is printed and written: rows of workloads with peers and limits, and single figures. A row is
--- { workload, kind, ours_us, peers_us = { name = us }, ratio = fastest peer / ours, limit_percent, .. }.
+-- { workload, kind, ours_us, peers_us = { name = us }, ratio = fastest peer / ours, limit_percent, .. }; cpu_us is our own time on
+-- the CPU device, where another one is measured.
 local report = { rows = {} }
 
 local limits
@@ -81,6 +82,7 @@ function report.row(row)
   print(string.format("  %-46s %10s %4.0f %% of limit %14s  spread %3.0f %%%s%s %s", row.workload, report.time(row.ours_us),
     row.limit_percent, rate, 100 * (row.spread or 0), row.ratio and string.format("  ratio %.2f  ", row.ratio) or "",
     table.concat(parts, ", "), row.note or ""))
+  if row.cpu_us then print(("    %.2f of the CPU device's speed: %s"):format(row.cpu_us / row.ours_us, report.time(row.cpu_us))) end
   row.note = nil
   report.rows[#report.rows + 1] = row
 end
@@ -138,14 +140,16 @@ end
 
 --- A table of workloads: times with units, ratio, percent of limit, spread, peak memory in MB of ours and the leanest peer.
 function report.markdown()
-  local peers = names_of_peers()
-  local head = { "workload", "ours" }
+  local peers, cpu = names_of_peers(), false
+  for _, row in ipairs(report.rows) do cpu = cpu or row.cpu_us ~= nil end
+  local head = { "workload", "ours", cpu and "ours on CPU" or nil }
   for _, name in ipairs(peers) do head[#head + 1] = (name:gsub("_", " ")) end
   for _, name in ipairs { "ratio", "of limit", "spread", "MB", "leanest MB" } do head[#head + 1] = name end
   local lines = { "| " .. table.concat(head, " | ") .. " |", "|" .. string.rep("---|", #head) }
   for _, row in ipairs(report.rows) do
     if row.ours_us and row.kind ~= "kernel" then
       local cells = { row.workload, report.time(row.ours_us) }
+      if cpu then cells[3] = row.cpu_us and report.time(row.cpu_us) or "" end
       for _, name in ipairs(peers) do
         local us = row.peers_us and row.peers_us[name]
         cells[#cells + 1] = us and report.time(us) or ""

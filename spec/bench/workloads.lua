@@ -29,8 +29,17 @@ local function our_peak(bench, name)
   return bytes
 end
 
-local function alone(report, w)
-  report.raise_limits(core.limits())
+-- The time on the CPU, where another device is measured; else nil.
+local function time_on_cpu(bench, name)
+  if bench.device == "cpu" then return nil end
+  return bench.on_cpu(function()
+    local w = workload.make(name)
+    return (timing.rounds(function() w:step() end, ROUNDS, ROUND_US))
+  end)
+end
+
+local function alone(bench, report, w)
+  report.raise_limits(bench.measure_limits())
   local us, spread = timing.rounds(function() w:step() end, ROUNDS, ROUND_US)
   local calls = core.memory().calls
   for _ = 1, 5 do w:step() end
@@ -43,7 +52,7 @@ local function beside(bench, report, w, row)
   local hold = command "BENCH_BEFORE"
   local function before()
     hold()
-    report.raise_limits(core.limits())
+    report.raise_limits(bench.measure_limits())
   end
   local ours, times, notes, peaks = peers.measure(bench, w, list, PEER_ROUNDS, PEER_ROUND_US, before, command "BENCH_AFTER")
   for _, peer in ipairs(list) do peer:stop() end
@@ -66,8 +75,9 @@ return function(bench, report)
   for _, row in ipairs(workload.ROWS) do
     if bench.wants("workloads", row[1]) then
       local w = workload.make(row[1])
-      local found = bench.peers and beside(bench, report, w, row) or alone(report, w)
+      local found = bench.peers and beside(bench, report, w, row) or alone(bench, report, w)
       found.workload, found.kind, found.flops, found.bytes, found.load = w.name, w.kind, w:flops(), w.bytes, timing.load()
+      found.cpu_us = time_on_cpu(bench, w.name)
       if w.kind == "train" then found.ours_peak_bytes = our_peak(bench, w.name) end
       found.note = memory_note(found)
       report.row(found)

@@ -90,7 +90,7 @@ bench:
 	@sh spec/support/setup.sh build
 	@$(MAKE) --no-print-directory all
 	$(if $(filter-out 0,$(PEERS)),@sh spec/support/setup.sh peers $(O)/bench/venv)
-	@env -u OPENBLAS_CORETYPE -u OPENBLAS_L2_SIZE MOONLET_BUILD=$(O) PEERS="$(PEERS)" $(O)/moonlet spec/bench/run.lua "$(ONLY)"
+	@env -u OPENBLAS_CORETYPE -u OPENBLAS_L2_SIZE MOONLET_BUILD=$(O) PEERS="$(PEERS)" $(if $(DEVICE),MOONLET_DEVICE=$(DEVICE)) $(O)/moonlet spec/bench/run.lua "$(ONLY)"
 
 # Builds for each Lua and runs the Lua-side suite with it; one line for each.
 abi:
@@ -142,7 +142,8 @@ help:
 	@echo "make lint       includes between rooms, calls that belong elsewhere, luacheck"
 	@echo "make asan tsan  specs under AddressSanitizer + UBSan, ThreadSanitizer;  make oom: every allocation fails once"
 	@echo "make abi        one Lua-side suite on Lua 5.1, LuaJIT, 5.2, 5.3, 5.4"
-	@echo "make bench      figures of this machine; ONLY=gpt_train, ONLY=kernels, ONLY=conv for some; PEERS=1 beside other frameworks"
+	@echo "make bench      figures of this machine; ONLY=gpt_train, ONLY=kernels, ONLY=conv for some; PEERS=1 beside other frameworks;"
+	@echo "                DEVICE=opencl on that device"
 	@echo "make size: bytes that are shipped, time of require"
 	@echo "make doc        reference to build/doc"
 	@echo "make install    PREFIX=/usr/local, DESTDIR;  make uninstall, make format, make clean"

@@ -1,8 +1,9 @@
-"""tinygrad on its CPU device, each step one TinyJit."""
+"""tinygrad on its CPU device, or the OpenCL one (argument CL), each step one TinyJit."""
 import os
+import sys
 
-os.environ.setdefault("CPU", "1")
-os.environ.setdefault("DEV", "CPU")
+os.environ[sys.argv[1]] = "1"
+os.environ["DEV"] = sys.argv[1]
 from serve import Weights, serve
 
 import numpy as np
