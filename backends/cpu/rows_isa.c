@@ -54,18 +54,18 @@ MOON_INLINE float sum_sides(const vf *sums) { return vsum((sums[0] + sums[1]) + 
 static __attribute__((noinline)) float row_max(const float *x, int64_t n) {
   vf low = vsplat(-INFINITY), most[SIDES] = {low, low, low, low};
   EACH_BESIDE(x, -INFINITY, most[k] = vmax(v, most[k]));
-  return vmax_lanes(vmax(vmax(most[0], most[1]), vmax(most[2], most[3])));
+  return vmost(vmax(vmax(most[0], most[1]), vmax(most[2], most[3])));
 }
 
 /* y = exp(x - shift); gives the sum. y NULL: only the sum. */
 static __attribute__((noinline)) float exp_row(float *y, const float *x, int64_t n, float shift) {
-  vf sums[SIDES] = {{0}}, s = vsplat(shift);
-  EACH_BESIDE(x, -INFINITY, {
+  vf sum = {0}, s = vsplat(shift);
+  EACH(x, -INFINITY, {
     v = vexp(v - s);
     if (y) OUT(y, v);
-    sums[k] += i + VL <= n ? v : vload_filled((const float *)&v, n - i, 0.0f);
+    sum += i + VL <= n ? v : vload_filled((const float *)&v, n - i, 0.0f);
   });
-  return sum_sides(sums);
+  return vsum(sum);
 }
 
 static void softmax_scaled(float *y, const float *x, int64_t n, float scale) {
@@ -73,20 +73,26 @@ static void softmax_scaled(float *y, const float *x, int64_t n, float scale) {
   EACH(y, 0.0f, OUT(y, v * factor));
 }
 
+/* Asks for a row to come while those before it are computed: the memory would be idle for so long. */
+MOON_INLINE void fetch_row(const float *x, int64_t n) {
+  for (int64_t i = 0; i < n; i += 16) __builtin_prefetch(x + i, 0, 2);
+}
+
 /* A row on its way past the caches waits here for its sum; longer ones go into y as others do. */
 enum { WAITING = 4096 };
 
+/* The maximum of the next row is looked for while the sum of this one is divided by. */
 static void softmax(float *y, const float *x, int64_t rows, int64_t n, bool streams) {
-  float waiting[WAITING];
-  if (n > WAITING || !streams) {
-    for (int64_t r = 0; r < rows; r++, x += n, y += n) softmax_scaled(y, x, n, 1.0f);
-    return;
-  }
+  float waiting[WAITING], top = row_max(x, n);
+  const bool waits = streams && n <= WAITING;
   for (int64_t r = 0; r < rows; r++, x += n, y += n) {
-    vf factor = vsplat(1.0f / exp_row(waiting, x, n, row_max(x, n)));
-    for (int64_t i = 0; i < n; i += VL) vstream(y + i, vload(waiting + i) * factor);
+    float *e = waits ? waiting : y;
+    const vf factor = vsplat(1.0f / exp_row(e, x, n, top));
+    if (r + 1 < rows) top = row_max(x + n, n);
+    if (waits) fetch_row(x + 2 * n, n);
+    EACH(e, 0.0f, OUT_TO(y, v * factor, waits));
   }
-  vstream_end();
+  if (waits) vstream_end();
 }
 
 static float log_sum(const float *x, int64_t n) {
@@ -107,6 +113,7 @@ static void norm(float *y, const float *x, const float *gamma, const float *beta
                  bool centred, bool streams) {
   for (int64_t r = 0; r < rows; r++, x += n, y += n) {
     vf sums[SIDES] = {{0}}, squares[SIDES] = {{0}};
+    if (streams) fetch_row(x + 2 * n, n);
     if (centred) EACH_BESIDE(x, 0.0f, sums[k] += v);
     float mean = sum_sides(sums) / (float)n;
     vf shift = vsplat(mean);
@@ -135,21 +142,21 @@ MOON_INLINE void add_to(float *p, vf v, int64_t left) {
 static void norm_grad_row(float *dx, float *dgamma, float *dbeta, const float *x, const float *dy, const float *gamma, int64_t n,
                           float epsilon, bool centred) {
   const float count = (float)n;
-  vf totals[SIDES] = {{0}}, squares[SIDES] = {{0}}, sums_g[SIDES] = {{0}}, sums_gv[SIDES] = {{0}};
+  vf totals[SIDES] = {{0}}, square = {0}, sum_g = {0}, sum_gv = {0};
   if (centred) EACH_BESIDE(x, 0.0f, totals[k] += v);
   const float mean = sum_sides(totals) / count;
   const vf shift = vsplat(mean);
-  EACH_BESIDE(x, mean, {
+  EACH(x, mean, {
     v -= shift;
     vf g = get(dy + i, n - i);
     if (gamma) g *= get(gamma + i, n - i);
-    squares[k] = vfma(v, v, squares[k]);
-    sums_g[k] += g;
-    sums_gv[k] = vfma(g, v, sums_gv[k]);
+    square = vfma(v, v, square);
+    sum_g += g;
+    sum_gv = vfma(g, v, sum_gv);
   });
-  const float scale = 1.0f / __builtin_sqrtf(sum_sides(squares) / count + epsilon);
-  const vf r = vsplat(scale), low = vsplat(centred ? sum_sides(sums_g) / count : 0.0f);
-  const vf along = vsplat(scale * scale * scale * (sum_sides(sums_gv) / count));
+  const float scale = 1.0f / __builtin_sqrtf(vsum(square) / count + epsilon);
+  const vf r = vsplat(scale), low = vsplat(centred ? vsum(sum_g) / count : 0.0f);
+  const vf along = vsplat(scale * scale * scale * (vsum(sum_gv) / count));
   EACH(x, mean, {
     v -= shift;
     vf d = get(dy + i, n - i);

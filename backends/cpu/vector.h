@@ -167,6 +167,13 @@ MOON_INLINE float vsum(vf v) {
 #undef MOON_STEP
   return v[0];
 }
+/* The largest that is not NaN. */
+MOON_INLINE float vmost(vf v) {
+#define MOON_STEP(turn) v = vmax(v, turn(v));
+  MOON_TURNS(MOON_STEP)
+#undef MOON_STEP
+  return v[0];
+}
 MOON_INLINE float vmax_lanes(vf v) {
 #define MOON_STEP(turn) v = vmax_nan(v, turn(v));
   MOON_TURNS(MOON_STEP)
