@@ -144,11 +144,11 @@ help:
 	@echo "make abi        one Lua-side suite on Lua 5.1, LuaJIT, 5.2, 5.3, 5.4"
 	@echo "make bench      figures of this machine; ONLY=gpt_train, ONLY=kernels, ONLY=conv for some; PEERS=1 beside other frameworks;"
 	@echo "                DEVICE=opencl on that device"
-	@echo "make size: bytes that are shipped, time of require"
+	@echo "make size       bytes that are shipped (limits: 1,000,000 the CPU library, 1,300,000 the one-file host), time of require"
 	@echo "make doc        reference to build/doc"
 	@echo "make install    PREFIX=/usr/local, DESTDIR;  make uninstall, make format, make clean"
 	@echo "OPENCL= (empty) leaves the OpenCL backend out; make size OPENCL= O=build/cpu shows what the CPU part alone takes"
-	@echo "Variables: LUA=5.4|5.3|5.2|5.1|luajit  O=build  CC  OPT  CFLAGS  LDFLAGS"
+	@echo "Variables: LUA=5.4|5.3|5.2|5.1|luajit  O=build  CC  OPT  CFLAGS  LDFLAGS  JOBS  HOSTCC (CC builds for another machine)"
 
 # What `luarocks make` calls: the Lua module alone, for the Lua whose headers LuaRocks names.
 .PHONY: rock rock-install
