@@ -350,6 +350,16 @@ ml.while_loop = core.while_loop
 
 local eager = false
 
+--- Sets the dtype policy of layers made from now on, and tells which it is.
+-- Under `"mixed_bf16"` layers compute in bf16 with f32 weights; statistics of norms, softmax, losses and optimizers stay in f32.
+-- `"mixed_f16"` is for inference. A layer may have a policy of its own: `nn.Dense { 10, dtype_policy = "f32" }`.
+-- @tparam[opt] string name `"f32"` (default), `"f64"`, `"mixed_bf16"`, `"mixed_f16"`, or Keras's `"mixed_bfloat16"` ..
+-- @treturn string the policy's name
+-- @usage ml.dtype_policy "mixed_bf16"
+function ml.dtype_policy(name)
+  return require("moonlet.policy").set(name)
+end
+
 --- Switches eager mode on or off: each op computes when it is built, so that `print` shows numbers inside `ml.fn` and layers.
 -- @tparam[opt=true] boolean on
 function ml.eager(on)

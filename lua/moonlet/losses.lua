@@ -6,6 +6,7 @@
 -- model:compile { optimizer = "adam", loss = ml.losses.Huber { delta = 0.5 } }
 
 local core = require "moonlet.core"
+local policy = require "moonlet.policy"
 local util = require "moonlet.util"
 
 local losses = {}
@@ -190,6 +191,7 @@ function Loss:values(y_true, y_pred)
   if not util.is_array(y_true) then y_true = core.tensor(y_true) end
   if not util.is_array(y_pred) then y_pred = core.tensor(y_pred) end
   local settings = settings_of(self, y_pred)
+  y_pred = policy.widened(y_pred)
   if class.labels then
     check_labels(self.name, y_true, y_pred)
   else
@@ -262,7 +264,7 @@ function CustomLoss:init(f)
 end
 
 function CustomLoss:values(y_true, y_pred)
-  local values = self.f(y_true, y_pred)
+  local values = self.f(y_true, policy.widened(y_pred))
   if not util.is_array(values) then
     core.fail("loss function: must return a tensor, got %s", util.describe(values))
   end

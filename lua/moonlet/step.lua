@@ -10,6 +10,7 @@ local core = require "moonlet.core"
 local losses = require "moonlet.losses"
 local metrics = require "moonlet.metrics"
 local mode = require "moonlet.mode"
+local policy = require "moonlet.policy"
 local trace = require "moonlet.trace"
 local util = require "moonlet.util"
 
@@ -125,7 +126,7 @@ local function track(set, spec, formals, y_pred, total, values, weights)
   local rows = rows_of(formals.x[1])
   for _, entry in ipairs(set.metrics) do
     local i = entry.head
-    entry.metric:update(formals.y[i], y_pred[i], entry.weighted and weights[i] or nil)
+    entry.metric:update(formals.y[i], policy.widened(y_pred[i]), entry.weighted and weights[i] or nil)
     outputs[#outputs + 1] = entry.metric:result()
     names[#outputs] = entry.name
   end
@@ -155,7 +156,15 @@ local function scoped(name, f, ...)
   return leave_scope(pcall(f, ...))
 end
 
+-- Gradients of f16 become 0 without a scaled loss.
+local function refuse_f16(layer)
+  local name = layer.policy and layer.policy.compute == "f16" and layer.autocast and layer:who()
+  if name then core.fail("%s: dtype policy mixed_f16 is for inference; train with mixed_bf16", name) end
+  for _, child in ipairs(layer:children()) do refuse_f16(child.layer) end
+end
+
 local function update(spec, total)
+  refuse_f16(spec.model)
   local variables = spec.model.trainable_variables
   if #variables > 0 then spec.compiled.optimizer:apply(core.gradients(total, variables), variables) end
 end

@@ -136,8 +136,9 @@ end
 local FLOATS = { bf16 = true, f16 = true, f32 = true, f64 = true }
 local DTYPES = { bool = true, u8 = true, i32 = true, i64 = true, bf16 = true, f16 = true, f32 = true, f64 = true }
 
---- Is that the name of a float dtype?
+--- Is that the name of a float dtype; of one that is stored in 16 bits and computed in f32?
 function util.is_float(dtype) return FLOATS[dtype] == true end
+function util.is_half(dtype) return dtype == "bf16" or dtype == "f16" end
 
 -- kind -> text for messages, test(value, row) -> true, or the value to keep in place of the given one.
 local kinds = {

@@ -46,6 +46,8 @@ local function position(self, shape)
   return axis
 end
 
+BatchNormalization.autocast = "results" -- statistics are taken in f32
+
 function BatchNormalization:build(shape)
   self.depth = self:known_size(shape, position(self, shape), "the axis of the channels")
   local size = { self.depth }

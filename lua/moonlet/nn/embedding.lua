@@ -24,6 +24,8 @@ local Embedding = Layer:extend("Embedding", {
   { "mask_zero", "boolean", default = false },
 })
 
+Embedding.autocast = "results" -- rows are rounded once they are looked up; indices are no numbers to round
+
 function Embedding:build()
   self.embeddings = self:add_weight("embeddings", { self.input_dim, self.output_dim },
     { initializer = self.embeddings_initializer })

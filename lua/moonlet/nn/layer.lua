@@ -8,23 +8,27 @@ local core = require "moonlet.core"
 local initializers = require "moonlet.initializers"
 local masks = require "moonlet.nn.masks"
 local mode = require "moonlet.mode"
+local policy = require "moonlet.policy"
 local trace = require "moonlet.trace"
 local util = require "moonlet.util"
 
 require "moonlet.activations" -- defines the kind of argument "activation"
 
 --- A layer: makes its weights when first called, and turns tensors into tensors.
--- Every layer also takes `name` (default: its class and a number), `trainable` (default true) and `dtype` (of its weights: "f32" or
--- "f64").
+-- Every layer also takes `name` (default: its class and a number), `trainable` (default true), `dtype` (of its weights: "f32" or
+-- "f64") and `dtype_policy` (default that of `ml.dtype_policy`): under a mixed policy it computes in bf16 or f16 and keeps its
+-- weights in f32. A class whose `autocast` is "results" reads inputs and weights as they are and rounds its results alone.
 -- @type Layer
 local Layer = util.class("Layer")
 
 local COMMON = {
   { "name", "name" },
   { "trainable", "boolean", default = true },
-  { "dtype", "float_dtype", default = "f32" },
+  { "dtype", "float_dtype" },
+  { "dtype_policy", "string" },
 }
 Layer.rows = COMMON
+Layer.autocast = "all"
 
 local next_number = {} -- class -> number in the next automatic name
 
@@ -73,6 +77,9 @@ function Layer:init(given)
   self.weights = {}
   self.built = false
   util.options(who, class.rows, given, self)
+  local asked = self.dtype_policy or self.dtype
+  self.policy = asked and policy.get(who, asked) or policy.current()
+  self.dtype = self.dtype or self.policy.variable
   self:name_automatically(self.name)
   self:setup()
 end
@@ -163,6 +170,58 @@ local function shapes_of(x)
   return util.map(x, function(leaf) return leaf.shape end)
 end
 
+-- ---- Policies ----
+
+local function cast_floats(x, dtype)
+  return util.map(x, function(leaf)
+    local cast = util.is_array(leaf) and util.is_float(leaf.dtype) and leaf.dtype ~= dtype
+    return cast and core.cast(leaf, dtype) or leaf
+  end)
+end
+
+local function has_half(x)
+  for _, leaf in ipairs(util.flatten(x)) do
+    if util.is_half(leaf.dtype) then return true end
+  end
+  return false
+end
+
+-- Puts the layer's float weights into its fields as the policy computes with them. Gives what stood there, by field.
+local function cast_weights(self, dtype)
+  local fields, saved = {}, {}
+  for key, value in pairs(self) do
+    if core.kind(value) == "variable" then fields[value] = key end
+  end
+  for _, weight in ipairs(self.weights) do
+    local key = fields[weight.variable]
+    if key and util.is_float(weight.variable.dtype) and weight.variable.dtype ~= dtype then
+      saved[key] = weight.variable
+      rawset(self, key, core.cast(weight.variable, dtype))
+    end
+  end
+  return saved
+end
+
+local function cast_results(self, saved, dtype, ok, ...)
+  for key, variable in pairs(saved) do rawset(self, key, variable) end
+  if not ok then error((...), 0) end
+  local list = { ... }
+  for i = 1, select("#", ...) do
+    if util.is_array(list[i]) or type(list[i]) == "table" then list[i] = cast_floats(list[i], dtype) end
+  end
+  return util.unpack(list, 1, select("#", ...))
+end
+
+-- Calls by the layer's policy.
+local function call(self, x, opts)
+  local dtype = self.policy and self.policy.compute
+  if not self.autocast or not dtype then return self:call(x, opts) end
+  if not util.is_half(dtype) then return self:call(has_half(x) and cast_floats(x, dtype) or x, opts) end
+  if self.autocast == "results" then return cast_results(self, {}, dtype, pcall(self.call, self, x, opts)) end
+  x = cast_floats(x, dtype)
+  return cast_results(self, cast_weights(self, dtype), dtype, pcall(self.call, self, x, opts))
+end
+
 local depth = 0 -- layer calls that are going on
 
 local function run(self, x, opts)
@@ -175,7 +234,7 @@ local function run(self, x, opts)
     end
     rawset(self, "built", true)
   end
-  return self:call(x, opts)
+  return call(self, x, opts)
 end
 
 local function results(self, x, ...)

@@ -49,6 +49,8 @@ local function positions(self, shape)
   return axes
 end
 
+LayerNormalization.autocast = "results" -- statistics are taken in f32
+
 function LayerNormalization:build(shape)
   local sizes = {}
   for i, axis in ipairs(positions(self, shape)) do sizes[i] = self:known_size(shape, axis, "a normalized axis") end

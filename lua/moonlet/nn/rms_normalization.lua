@@ -21,6 +21,8 @@ local RMSNormalization = Layer:extend("RMSNormalization", {
 })
 RMSNormalization.supports_masking = true
 
+RMSNormalization.autocast = "results" -- statistics are taken in f32
+
 function RMSNormalization:build(shape)
   local axis = self.axis < 0 and #shape + self.axis + 1 or self.axis
   if axis < 1 or axis > #shape then
