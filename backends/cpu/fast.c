@@ -17,6 +17,7 @@ typedef struct candidate {
 } candidate;
 
 static const candidate candidates[] = {
+    {MOON_OP_matmul, moon__cpu_matmul_bf16_fits, moon__cpu_matmul_bf16_plan, true},
     {MOON_OP_matmul, moon__cpu_openblas_fits, moon__cpu_openblas_plan, true},
     {MOON_OP_matmul, moon__cpu_matmul_fits, moon__cpu_matmul_plan, true},
     {MOON_OP_matmul, moon__cpu_matmul_f64_fits, moon__cpu_matmul_f64_plan, false},
@@ -142,6 +143,7 @@ bool moon__cpu_fast_has(moon_device *device, const moon_node *node) {
   switch (node->op->id) {
     case MOON_OP_batch_moments:
     case MOON_OP_batch_sums: return moon__cpu_batch_has(node);
+    case MOON_OP_matmul: return moon__cpu_matmul_bf16_has(node);
     case MOON_OP_pack_filter: return moon__cpu_pack_filter_has(node);
     case MOON_OP_conv_packed: return moon__cpu_conv_packed_has(node);
     case MOON_OP_winograd_filter: return moon__cpu_winograd_filter_has(node);

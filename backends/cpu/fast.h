@@ -34,6 +34,9 @@ bool moon__cpu_openblas_fits(const moon_fast *f); /* f32 and f64 */
 moon_status moon__cpu_openblas_plan(const moon_fast *f, moon_choice *c);
 bool moon__cpu_matmul_fits(const moon_fast *f);
 moon_status moon__cpu_matmul_plan(const moon_fast *f, moon_choice *c);
+bool moon__cpu_matmul_bf16_has(const moon_node *node);
+bool moon__cpu_matmul_bf16_fits(const moon_fast *f); /* with f32 sums */
+moon_status moon__cpu_matmul_bf16_plan(const moon_fast *f, moon_choice *c);
 bool moon__cpu_matmul_f64_fits(const moon_fast *f);
 moon_status moon__cpu_matmul_f64_plan(const moon_fast *f, moon_choice *c);
 bool moon__cpu_conv_fits(const moon_fast *f); /* all three of them */

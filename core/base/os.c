@@ -96,6 +96,15 @@ void moon__pause(void) {
 #endif
 }
 
+/* arch_prctl(ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA), since Linux 5.16: the numbers are the kernel's. */
+bool moon__matrix_unit_allow(void) {
+#if defined(SYS_arch_prctl)
+  return syscall(SYS_arch_prctl, 0x1023, 18) == 0;
+#else
+  return false;
+#endif
+}
+
 _Atomic uint32_t *moon__fork_word_new(void) {
   size_t page = (size_t)sysconf(_SC_PAGESIZE);
   void *p = mmap(NULL, page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);

@@ -39,6 +39,9 @@ uint64_t moon__process_id(void);
 _Atomic uint32_t *moon__fork_word_new(void);
 void moon__fork_word_free(_Atomic uint32_t *word);
 void moon__pause(void); /* one turn of a spin loop */
+/* Asks the system that this process may use the processor's matrix unit (AMX), which has registers of its own to save; asking again
+** is fine. False: it may not, or there is no such question. */
+bool moon__matrix_unit_allow(void);
 
 /* Whole files. Data comes from alloc(user, bytes); errors are returned as errno values (0: fine), -1: allocation failed.
 ** The caller frees *data in every case; one zero byte follows the data. */

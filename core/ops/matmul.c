@@ -1,6 +1,7 @@
 /*
 ** matmul.c: the matrix product. A matmul node demands operands of one rank with equal batch sizes; NumPy's rank-1 and broadcast
 ** rules are met when it is built, by reshapes and broadcasts around the node, so kernels see one form only.
+** Its hidden attribute dtype is what halves are summed to without rounding, for a device that has a product of them.
 ** Letters: a [.., m, k], b [.., k, n] -> y [.., m, n].
 */
 #include "ops/matmul.h"
@@ -8,6 +9,7 @@
 #include "base/error.h"
 #include "base/shape.h"
 #include "graph/build.h"
+#include "ops/attrs.h"
 #include "ops/rule.h"
 
 static moon_dim inner_of_b(const moon_shape *b) { return b->dim[b->ndim == 1 ? 0 : b->ndim - 2]; }
@@ -36,7 +38,12 @@ static moon_status infer(moon_context *ctx, moon_infer *f) {
   if (!fits)
     return moon__fail(ctx, MOON_ESHAPE, "matmul: batch sizes differ: a %s, b %s", moon__rule_text(ctx, a).s,
                       moon__rule_text(ctx, b).s);
+  const moon_cast_attrs *attrs = f->attrs;
+  if (attrs->dtype >= 0 && (attrs->dtype != MOON_DTYPE_f32 || moon__dtype_wide(f->in[0].dtype) != MOON_DTYPE_f32))
+    return moon__fail(ctx, MOON_EDTYPE, "matmul: only sums of bf16, f16 and f32 can be f32: a %s, dtype %s",
+                      moon_dtype_name(f->in[0].dtype), moon_dtype_name((moon_dtype)attrs->dtype));
   *y = f->in[0];
+  if (attrs->dtype >= 0) y->dtype = MOON_DTYPE_f32;
   for (int i = 0; i < r - 2; i++) y->shape.dim[i] = moon__rule_merge(a->dim[i], b->dim[i]);
   y->shape.dim[r - 1] = b->dim[r - 1];
   return MOON_OK;
@@ -108,8 +115,9 @@ static moon_status prepare(moon_context *ctx, const moon_body *b) {
 
 static moon_status grad(moon_context *ctx, const moon_grad *g) {
   if (!g->dy[0]) return MOON_OK;
-  if (g->need[0] && !(g->dx[0] = moon__matmul(ctx, g->dy[0], moon__swap_last(ctx, g->x[1])))) return ctx->status;
-  if (g->need[1] && !(g->dx[1] = moon__matmul(ctx, moon__swap_last(ctx, g->x[0]), g->dy[0]))) return ctx->status;
+  moon_value *dy = moon__cast(ctx, g->dy[0], g->x[0]->type.dtype);
+  if (g->need[0] && !(g->dx[0] = moon__matmul(ctx, dy, moon__swap_last(ctx, g->x[1])))) return ctx->status;
+  if (g->need[1] && !(g->dx[1] = moon__matmul(ctx, moon__swap_last(ctx, g->x[0]), dy))) return ctx->status;
   return MOON_OK;
 }
 
@@ -120,8 +128,10 @@ static double flops(const moon_node *n) {
   return count;
 }
 
+static const moon_attr rows[] = {MOON_ATTR(moon_cast_attrs, dtype, DTYPE, .number = -1, .hidden = true)};
 MOON_OP(matmul) = {
     MOON_OP_HEAD(matmul),
+    MOON_OP_ATTRS(moon_cast_attrs, rows),
     .kind = MOON_STRUCTURED,
     .flags = MOON_OPF_PRODUCT,
     .inputs = MOON_INPUTS_PROMOTE,

@@ -5,6 +5,7 @@
 */
 #include <string.h>
 
+#include "backend.h"
 #include "base/shape.h"
 #include "graph/build.h"
 #include "ops/attrs.h"
@@ -60,6 +61,17 @@ static void widen_attrs(const moon_node *n, void *attrs) {
   }
 }
 
+/* A product that the device has of halves: its f32 sums, rounded. */
+static moon_status keep_product(moon_context *ctx, const moon_node *n, moon_value *const *in, moon_value **out) {
+  moon_value *sums = moon__apply(ctx, n->op->id, &(moon_cast_attrs){MOON_DTYPE_f32}, n->ninputs, in);
+  out[0] = moon__cast(ctx, sums, n->outputs[0].type.dtype);
+  return out[0] ? MOON_OK : ctx->status;
+}
+
+static bool has_product(const moon_pass_env *env, const moon_node *n) {
+  return env->fast_kernels && n->op->id == MOON_OP_matmul && env->device->backend->has_kernel(env->device, n);
+}
+
 static moon_status widen_node(moon_context *ctx, const moon_node *n, moon_value *const *in, moon_value **out) {
   _Alignas(16) char attrs[1024]; /* as large as node.c allows */
   moon_value *wide[MOON_MAX_INPUTS];
@@ -87,6 +99,7 @@ static moon_status visit(moon_rewriter *r, const moon_node *n, moon_value *const
   moon_origin *before = moon__origin_swap(env->ctx, n->origin);
   moon_status s = MOON_OK;
   if (n->op->id == MOON_OP_cast) s = widen_cast(env->ctx, n, in[0], out);
+  else if (has_product(env, n)) s = keep_product(env->ctx, n, in, out);
   else if (!moves_only(n->op)) s = widen_node(env->ctx, n, in, out);
   env->ctx->borrowed = before;
   return s;

@@ -59,7 +59,11 @@ static moon_value *simplify_pow(moon_context *ctx, const moon_node *n, moon_valu
 
 static moon_value *simplify_cast(moon_context *ctx, const moon_node *n, moon_value *const *in) {
   (void)ctx;
-  return n->outputs[0].type.dtype == in[0]->type.dtype ? in[0] : NULL;
+  if (n->outputs[0].type.dtype == in[0]->type.dtype) return in[0];
+  /* A half widened and rounded again is what it was. */
+  moon_value *x = in[0]->node->op->id == MOON_OP_cast ? in[0]->node->inputs[0] : NULL;
+  bool there_and_back = x && x->type.dtype == n->outputs[0].type.dtype && moon__dtype_is_half(x->type.dtype);
+  return there_and_back && in[0]->type.dtype == MOON_DTYPE_f32 ? x : NULL;
 }
 
 static moon_value *simplify_reshape(moon_context *ctx, const moon_node *n, moon_value *const *in) {

@@ -1,0 +1,75 @@
+/*
+** gemm_bf16_isa.c: vector code of bf16 products, compiled once per instruction set: products of few rows, which read a large matrix
+** once and so go as fast as memory gives it, and the pairing of rows for the matrix unit.
+*/
+#include "gemm_bf16.h"
+
+#include "vector.h"
+
+enum { ROWS_AT_ONCE = 8 };
+
+/* One vector of columns: c += a[k..k + depth) b, for m rows. */
+MOON_INLINE void stream_vector(float *c, int64_t c_step, const float *a, int64_t a_step, const uint16_t *b, int64_t b_step, int64_t m,
+                               int64_t depth) {
+  vf sums[MOON_BF16_STREAM_ROWS];
+  for (int64_t i = 0; i < m; i++) sums[i] = vload(c + i * c_step);
+  for (int64_t r = 0; r < depth; r++) {
+    vf x = vload_bf16(b + r * b_step);
+    for (int64_t i = 0; i < m; i++) sums[i] = vfma(vsplat(a[i * a_step + r]), x, sums[i]);
+  }
+  for (int64_t i = 0; i < m; i++) vstore(c + i * c_step, sums[i]);
+}
+
+/* What is left of the columns: through vectors of its own. */
+static void stream_rest(float *c, int64_t c_step, const float *a, int64_t a_step, const uint16_t *b, int64_t b_step, int64_t m,
+                        int64_t n, int64_t depth) {
+  float sums[MOON_BF16_STREAM_ROWS * VL] = {0};
+  uint16_t rows[ROWS_AT_ONCE * VL] = {0};
+  for (int64_t i = 0; i < m; i++) memcpy(sums + i * VL, c + i * c_step, (size_t)n * sizeof *c);
+  for (int64_t r = 0; r < depth; r++) memcpy(rows + r * VL, b + r * b_step, (size_t)n * sizeof *b);
+  stream_vector(sums, VL, a, a_step, rows, VL, m, depth);
+  for (int64_t i = 0; i < m; i++) memcpy(c + i * c_step, sums + i * VL, (size_t)n * sizeof *c);
+}
+
+static void stream(float *c, int64_t c_step, const float *a, int64_t a_step, const uint16_t *b, int64_t b_step, int64_t m, int64_t n,
+                   int64_t k) {
+  for (int64_t r = 0; r < k; r += ROWS_AT_ONCE, a += ROWS_AT_ONCE, b += ROWS_AT_ONCE * b_step) {
+    int64_t depth = k - r < ROWS_AT_ONCE ? k - r : ROWS_AT_ONCE, j = 0;
+    if (m == 1 && depth == ROWS_AT_ONCE) {
+      for (; j + VL <= n; j += VL) stream_vector(c + j, c_step, a, a_step, b + j, b_step, 1, ROWS_AT_ONCE);
+    } else {
+      for (; j + VL <= n; j += VL) stream_vector(c + j, c_step, a, a_step, b + j, b_step, m, depth);
+    }
+    if (j < n) stream_rest(c + j, c_step, a, a_step, b + j, b_step, m, n - j, depth);
+  }
+}
+
+/* Four vectors of k side by side, added up in a fixed order. */
+static float dot(const float *a, const uint16_t *b, int64_t k) {
+  vf sums[4] = {vsplat(0), vsplat(0), vsplat(0), vsplat(0)};
+  int64_t i = 0;
+  for (; i + 4 * VL <= k; i += 4 * VL)
+    for (int j = 0; j < 4; j++) sums[j] = vfma(vload(a + i + j * VL), vload_bf16(b + i + j * VL), sums[j]);
+  for (; i < k; i += VL) {
+    uint16_t rest[VL] = {0};
+    int64_t n = k - i < VL ? k - i : VL;
+    memcpy(rest, b + i, (size_t)n * sizeof *b);
+    sums[0] = vfma(vload_filled(a + i, n, 0), vload_bf16(rest), sums[0]);
+  }
+  return vsum((sums[0] + sums[1]) + (sums[2] + sums[3]));
+}
+
+static void dots(float *c, int64_t c_step, const float *a, int64_t a_step, const uint16_t *b, int64_t b_step, int64_t m, int64_t n,
+                 int64_t k) {
+  for (int64_t j = 0; j < n; j++)
+    for (int64_t i = 0; i < m; i++) c[i * c_step + j] = dot(a + i * a_step, b + j * b_step, k);
+}
+
+static void interleave(uint32_t *out, const uint16_t *x, const uint16_t *y) {
+  for (int i = 0; i < 16; i += VL) {
+    vu low = __builtin_convertvector((vh) * (const vhu *)(x + i), vu), high = __builtin_convertvector((vh) * (const vhu *)(y + i), vu);
+    vstore((float *)(void *)(out + i), (vf)(low | high << 16));
+  }
+}
+
+const moon_gemm_bf16_set MOON_ISA_NAME(moon__gemm_bf16_set) = {.stream = stream, .dots = dots, .interleave = interleave};
