@@ -18,6 +18,6 @@ describe("Swish", function()
 
   it("names what is wrong with its arguments", function()
     testing.raises(function() Swish { slope = "steep" } end, "Swish: slope must be a number, got 'steep'")
-    testing.raises(function() Swish { slop = 1 } end, "unknown option 'slop'; known: dtype, name, slope, trainable")
+    testing.raises(function() Swish { slop = 1 } end, "unknown option 'slop'; known: dtype, dtype_policy, name, slope, trainable")
   end)
 end)

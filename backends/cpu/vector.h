@@ -124,7 +124,16 @@ MOON_INLINE vf vload_filled(const float *p, int64_t n, float fill) {
 typedef uint16_t vh __attribute__((vector_size(2 * VL)));
 typedef uint16_t vhu __attribute__((vector_size(2 * VL), aligned(2), may_alias));
 typedef uint32_t vu __attribute__((vector_size(4 * VL)));
-MOON_INLINE vf vload_bf16(const uint16_t *p) { return (vf)(__builtin_convertvector((vh) * (const vhu *)p, vu) << 16); }
+MOON_INLINE vu vwiden(const uint16_t *p) { /* what compilers make of __builtin_convertvector is slower */
+#if defined(__AVX512F__)
+  return (vu)_mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i *)(const void *)p));
+#elif defined(__AVX2__)
+  return (vu)_mm256_cvtepu16_epi32(_mm_loadu_si128((const __m128i *)(const void *)p));
+#else
+  return __builtin_convertvector((vh) * (const vhu *)p, vu);
+#endif
+}
+MOON_INLINE vf vload_bf16(const uint16_t *p) { return (vf)(vwiden(p) << 16); }
 MOON_INLINE void vstore_bf16(uint16_t *p, vf v) {
   vu u = (vu)v, rounded = (u + 0x7fff + (u >> 16 & 1)) >> 16, nan = u >> 16 | 0x40;
   vi is_nan = v != v;

@@ -10,6 +10,7 @@
 #include "base/number.h"
 #include "base/shape.h"
 #include "base/size.h"
+#include "graph/build.h"
 #include "graph/text.h"
 #include "ops/op.h"
 #include "tensor/tensor.h"
@@ -375,6 +376,12 @@ static bool type_fits(const moon_type *x, const moon_type *v) {
   return true;
 }
 
+/* May a variable of type v be read where the graph has type x? Its numbers may be kept as halves, or as f32 where they were. */
+static bool reads_as(const moon_type *x, const moon_type *v) {
+  bool half = moon__dtype_is_half(x->dtype) || moon__dtype_is_half(v->dtype);
+  return half && moon__dtype_is_float(x->dtype) && moon__dtype_is_float(v->dtype) && moon__shape_equal(&x->shape, &v->shape);
+}
+
 static moon_status fail_type(parser *p, const char *what, const char *name, const moon_type *have, const moon_type *want) {
   char a[256], b[256];
   moon_runtime *runtime = p->ctx->runtime;
@@ -393,6 +400,7 @@ static moon_status find_variable(parser *p, const node_text *t, moon_variable **
   }
   type = moon_variable_type(*variable);
   if (t->op->id == MOON_OP_assign ? type_fits(&t->types[0], &type) : types_equal(&t->types[0], &type)) return MOON_OK;
+  if (t->op->id == MOON_OP_variable && reads_as(&t->types[0], &type)) return MOON_OK;
   return fail_type(p, "variable", t->name, &type, &t->types[0]);
 }
 
@@ -498,6 +506,7 @@ static moon_status build_node(parser *p, const node_text *t, values *v) {
   }
   if (status == MOON_OK) {
     value = moon__node_build(p->ctx, &spec);
+    if (t->op->id == MOON_OP_variable) value = moon__cast(p->ctx, value, t->types[0].dtype);
     status = value ? check_types(p, t, value) : moon_error_status(p->ctx);
   }
   moon_tensor_release(tensor);

@@ -438,6 +438,26 @@ function serialize.deserialize(bytes, opts)
   return model_of("the string", core.file_decode(bytes), opts)
 end
 
+-- ---- The same model with other weights in store ----
+
+--- See `Network:cast`.
+function serialize.cast(model, dtype)
+  util.check(model:who() .. ": cast", { "dtype", "string", words = { "bf16", "f16", "f32" } }, dtype)
+  local list, texts = contents(model, "cast", {})
+  local file = { names = {}, tensors = {}, texts = texts }
+  for _, entry in ipairs(list) do
+    local name, tensor = entry[1], entry[2]
+    if not name:find "^optimizer/" then
+      local large = is_weight(name) and #tensor.shape > 1 and (tensor.dtype == "f32" or util.is_half(tensor.dtype))
+      if large then tensor = core.cast(tensor, dtype) end -- the graph is read with a cast to what it has
+      file.names[#file.names + 1], file.tensors[name] = name, tensor
+    end
+  end
+  texts["moonlet.graph.train"], texts["moonlet.place"] = nil, nil
+  texts["moonlet.config"] = texts["moonlet.config"]:gsub("\ncompile=[^\n]*", "\nnot_compiled=its weights were cast for inference")
+  return model_of("cast", file, { random = false })
+end
+
 -- ---- Another graph for a model that is used ----
 
 local function same_shape(tensor, variable)

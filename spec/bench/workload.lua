@@ -6,7 +6,8 @@ local util = require "moonlet.util"
 
 local workload = {}
 
--- name, kind, argument of the file's function, its file if that is not the name
+-- name, kind, argument of the file's function, its file if that is not the name, dtype policy (such rows have no peers: theirs are
+-- measured in f32)
 workload.ROWS = {
   { "mlp_train", "train" }, { "cnn_train", "train" }, { "resnet18_train", "train" }, { "gpt_train", "train" },
   { "lstm_train", "train" }, { "unet_train", "train" }, { "mobilenetv2_train", "train" }, { "dqn_train", "train" },
@@ -14,6 +15,8 @@ workload.ROWS = {
   { "mobilenetv2_infer_b1", "infer", 1, "mobilenetv2_infer" }, { "mobilenetv2_infer_b8", "infer", 8, "mobilenetv2_infer" },
   { "resnet50_infer_b1", "infer", 1, "resnet50_infer" }, { "resnet50_infer_b8", "infer", 8, "resnet50_infer" },
   { "gpt2_prefill", "infer" }, { "gpt2_decode", "infer" },
+  { "mlp_train_bf16", "train", nil, "mlp_train", "mixed_bf16" }, { "gpt_train_bf16", "train", nil, "gpt_train", "mixed_bf16" },
+  { "gpt2_decode_bf16", "infer", nil, "gpt2_decode", "mixed_bf16" },
 }
 
 local function row_of(name)
@@ -77,7 +80,10 @@ end
 function workload.make(name)
   local row = row_of(name)
   ml.seed(1)
+  local before = ml.dtype_policy()
+  ml.dtype_policy(row[5] or before)
   local self = workload.of(require("spec.bench.workloads." .. (row[4] or name))(row[3]), row[2])
+  ml.dtype_policy(before)
   self.name = name
   return self
 end

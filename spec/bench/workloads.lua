@@ -75,7 +75,7 @@ return function(bench, report)
   for _, row in ipairs(workload.ROWS) do
     if bench.wants("workloads", row[1]) then
       local w = workload.make(row[1])
-      local found = bench.peers and beside(bench, report, w, row) or alone(bench, report, w)
+      local found = bench.peers and not row[5] and beside(bench, report, w, row) or alone(bench, report, w)
       found.workload, found.kind, found.flops, found.bytes, found.load = w.name, w.kind, w:flops(), w.bytes, timing.load()
       found.cpu_us = time_on_cpu(bench, w.name)
       if w.kind == "train" then found.ours_peak_bytes = our_peak(bench, w.name) end

@@ -129,6 +129,31 @@ describe("dtype_policy", function()
     assert.error_matches(function() model:train_on_batch(x, y) end, "Dense 'head': dtype policy mixed_f16 is for inference")
   end)
 
+  it("model:cast keeps the large weights in half the bytes", function()
+    for _, policy in ipairs { "f32", "mixed_bf16" } do
+      local found = trained(policy)
+      local model, x = found.model, found.x
+      local small = model:cast "bf16"
+      for i, v in ipairs(small.variables) do
+        assert.equal(model.variables[i].name, v.name)
+        assert.equal(#v.shape > 1 and "bf16" or "f32", v.dtype)
+      end
+      local a, b = model:predict(x), small:predict(x)
+      assert.equal(a.dtype, b.dtype)
+      local apart = ml.max(ml.abs(a:cast "f32" - b:cast "f32")):item()
+      assert(apart <= (policy == "f32" and 0.05 or 0), policy .. ": results are " .. apart .. " apart")
+      assert(#small:serialize() < #model:cast("f32"):serialize())
+      local again = ml.deserialize(small:serialize())
+      assert.same(b:totable(), again:predict(x):totable())
+      assert.same(b:totable(), small:cast("f32"):predict(x):totable())
+      assert.same({ "bf16", "f16" }, { again.variables[1].dtype, small:cast("f16").variables[1].dtype })
+      model:load_weights(small:serialize())
+      assert.equal("f32", model.variables[1].dtype)
+      assert.same(b:totable(), model:predict(x):totable())
+    end
+    assert.error_matches(function() classifier():cast "i32" end, "cast: dtype must be 'bf16', 'f16' or 'f32', got 'i32'")
+  end)
+
   it("works in eager mode", function()
     ml.eager(true)
     local ok, message = pcall(function()

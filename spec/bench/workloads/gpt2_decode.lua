@@ -16,7 +16,8 @@ return function()
   local h = tokens(token) + nn.Embedding { 1024, WIDTH } (place)
   local inputs, outputs = { token, place }, {}
   for _ = 1, LAYERS do
-    local keys, values = ml.input { 1, HEADS, BEFORE, WIDTH / HEADS }, ml.input { 1, HEADS, BEFORE, WIDTH / HEADS }
+    local kept = { 1, HEADS, BEFORE, WIDTH / HEADS, dtype = h.dtype }
+    local keys, values = ml.input(kept), ml.input(kept)
     local n = normal(h)
     local q, k, v = heads(dense(n, WIDTH)), heads(dense(n, WIDTH)), heads(dense(n, WIDTH))
     local seen = ml.attention(q, ml.concat({ keys, k }, 3), ml.concat({ values, v }, 3))
@@ -25,10 +26,11 @@ return function()
     inputs[#inputs + 1], inputs[#inputs + 2] = keys, values
     outputs[#outputs + 1], outputs[#outputs + 2] = k, v
   end
-  table.insert(outputs, 1, normal(h):matmul(tokens.embeddings:transpose()))
+  h = normal(h)
+  table.insert(outputs, 1, h:matmul(tokens.embeddings:cast(h.dtype):transpose()))
   local x = { ml.integers({ 1, 1 }, 0, 50257, "i32"), ml.full({ 1, 1 }, BEFORE, "i32") }
-  for i = 3, #inputs do x[i] = ml.randn { 1, HEADS, BEFORE, WIDTH / HEADS } end
+  for i = 3, #inputs do x[i] = ml.randn({ 1, HEADS, BEFORE, WIDTH / HEADS }, h.dtype) end
   -- All weights are read, and what was kept.
-  local bytes = 4 * (LAYERS * (12 * WIDTH ^ 2 + 2 * BEFORE * WIDTH) + 50257 * WIDTH)
+  local bytes = (h.dtype == "bf16" and 2 or 4) * (LAYERS * (12 * WIDTH ^ 2 + 2 * BEFORE * WIDTH) + 50257 * WIDTH)
   return { model = ml.Model { inputs = inputs, outputs = outputs }, x = x, bytes = bytes }
 end

@@ -22,7 +22,7 @@ describe("layers", function()
     testing.raises(function() nn.Dense { 3, units = 4 } end, "Dense: units is given twice, at place 1 and by name")
     testing.raises(function() nn.Dense(3) end, "Dense: expected one table of arguments, as in Dense { ... }, got 3")
     testing.raises(function() nn.Dense { 3, unit = 4 } end, "Dense: unknown option 'unit'; known: activation, bias_initializer, " ..
-      "dtype, kernel_initializer, name, trainable, units, use_bias")
+      "dtype, dtype_policy, kernel_initializer, name, trainable, units, use_bias")
     testing.raises(function() nn.Dense { 3, activation = "rellu" } end,
       "Dense: unknown activation 'rellu'; known: elu, exponential")
     testing.raises(function() nn.Dense { 3, kernel_initializer = "glorot" } end,
@@ -104,7 +104,8 @@ describe("layers", function()
     testing.allclose(Scale { start = 3 } { { 1, 2 } }, { { 3, 6 } })
     assert.is_truthy(Scale {}.name:match "^scale_%d+$")
     testing.check_layer(Scale, {}, { 2, 3 }, { 2, 3 }, { weights = 1 })
-    testing.raises(function() Scale { stop = 3 } end, "Scale: unknown option 'stop'; known: dtype, name, start, trainable")
+    testing.raises(function() Scale { stop = 3 } end,
+      "Scale: unknown option 'stop'; known: dtype, dtype_policy, name, start, trainable")
   end)
 
   it("may hand several results on", function()
