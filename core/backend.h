@@ -123,6 +123,10 @@ typedef struct moon_backend {
   moon_status (*limits)(moon_context *ctx, moon_device *device, moon_limits *limits); /* NULL: not known */
   /* Waits for the run that call is of, moves what its kernels reported to *fault, and clears it. NULL: kernels report at once. */
   moon_status (*check)(moon_context *ctx, moon_device *device, const moon_call *call, moon_fault *fault);
+  /* Has the device run all that it was asked for before *mark was made? The first call, with *mark NULL, makes it; with the answer
+  ** yes, or an error, it is gone. Never waits. NULL: kernels run when they are asked for. */
+  moon_status (*poll)(moon_context *ctx, moon_device *device, void **mark, bool *over);
+  void (*mark_free)(moon_device *device, void *mark);
   void (*describe)(const moon_device *device, moon_device_info *info); /* fills what it knows; may be NULL */
   void (*trim)(moon_device *device); /* frees what it keeps for later (built kernels) and nobody uses now; may be NULL */
 } moon_backend;

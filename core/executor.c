@@ -208,6 +208,8 @@ static void unbind(moon_run *run) {
   const moon_program *p = run->program;
   if (run->in_background) moon__background_stop(run);
   run->in_background = false;
+  if (run->mark) p->device->backend->mark_free(p->device, run->mark);
+  run->mark = NULL;
   drop_tensors(run->inputs, p->graph->ninputs);
   drop_tensors(run->outputs, p->graph->noutputs);
   drop_tensors(run->results, p->graph->noutputs);
@@ -452,6 +454,13 @@ static moon_status check_late(moon_context *ctx, moon_run *run) {
   return s;
 }
 
+/* Of a run in slices: has the device run what it was asked for? */
+static moon_status poll_device(moon_context *ctx, moon_run *run, bool *over) {
+  moon_device *device = run->program->device;
+  *over = true;
+  return run->top && device->backend->poll ? device->backend->poll(ctx, device, &run->mark, over) : MOON_OK;
+}
+
 /* For profiles: a device that runs later what it is asked for has run it. */
 static moon_status wait_for(moon_context *ctx, moon_run *run) {
   const moon_backend *b = run->program->device->backend;
@@ -515,7 +524,10 @@ moon_status moon__run_advance(moon_context *ctx, moon_run *run, double deadline,
     }
     if (run->launch < p->nlaunches && (pause || (deadline > 0 && moon__now_us(run->runtime) >= deadline))) return MOON_OK;
   }
-  moon_status s = check_late(ctx, run);
+  bool over = true;
+  moon_status s = deadline > 0 ? poll_device(ctx, run, &over) : MOON_OK;
+  if (s == MOON_OK && !over) return MOON_OK;
+  if (s == MOON_OK) s = check_late(ctx, run);
   run->prologue_done = s == MOON_OK;
   *done = s == MOON_OK;
   return s;

@@ -41,6 +41,7 @@ struct moon_run {
   moon_fault fault;
   bool active, prologue_done, in_background;
   bool moved; /* bases are not where operands point */
+  void *mark;     /* a sliced run that waits for its device: see moon_backend.poll */
   bool may_fault; /* its kernels may report late: see moon_backend.check */
   int launch, phase;
   int64_t job;

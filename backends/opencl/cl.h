@@ -49,6 +49,9 @@ typedef intptr_t cl_property;
       (cl_queue, cl_mem, uint32_t, size_t, size_t, const void *, uint32_t, const cl_event *, cl_event *))                   \
   ROW(int32_t, clEnqueueCopyBuffer,                                                                                         \
       (cl_queue, cl_mem, cl_mem, size_t, size_t, size_t, uint32_t, const cl_event *, cl_event *))                           \
+  ROW(int32_t, clEnqueueMarkerWithWaitList, (cl_queue, uint32_t, const cl_event *, cl_event *))                              \
+  ROW(int32_t, clGetEventInfo, (cl_event, uint32_t, size_t, void *, size_t *))                                              \
+  ROW(int32_t, clReleaseEvent, (cl_event))                                                                                  \
   ROW(int32_t, clFlush, (cl_queue))                                                                                         \
   ROW(int32_t, clFinish, (cl_queue))
 
@@ -60,6 +63,8 @@ typedef struct moon_cl {
 
 enum {
   CL_SUCCESS = 0,
+  CL_COMPLETE = 0,
+  CL_EVENT_COMMAND_EXECUTION_STATUS = 0x11D3,
   CL_DEVICE_NOT_FOUND = -1,
   CL_MEM_OBJECT_ALLOCATION_FAILURE = -4,
   CL_OUT_OF_RESOURCES = -5,

@@ -249,6 +249,8 @@ const moon_backend moon__opencl_backend = {
     .select_loop = moon__cl_select_loop,
     .run = moon__cl_run,
     .check = opencl_check,
+    .poll = moon__cl_poll,
+    .mark_free = moon__cl_mark_free,
     .describe = opencl_describe,
     .trim = opencl_trim,
 };

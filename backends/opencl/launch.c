@@ -161,12 +161,37 @@ moon_status moon__cl_run(moon_context *ctx, moon_device *device, moon_kernel_fn 
   moon_cl_device *d = device->data;
   moon_cl_launch *l = (moon_cl_launch *)(uintptr_t)call->state;
   moon_status s = MOON_OK;
-  (void)kernel, (void)threads;
+  (void)kernel;
   if (first >= last) return MOON_OK;
   if (d->process != moon__process_id()) return moon__fail(ctx, MOON_EDEVICE, "opencl: a forked process cannot use '%s'", d->model);
   if (l->fallback) return moon__cl_fallback_run(ctx, d, l->fallback, call);
   moon__mutex_lock(d->lock);
   for (moon_cl_step *step = l->first; s == MOON_OK && step; step = step->next) s = run_step(ctx, d, step, call);
+  if (s == MOON_OK && !threads) (void)d->cl.clFlush(d->queue); /* a slice: the device is to begin before the next */
   moon__mutex_unlock(d->lock);
   return s;
+}
+
+moon_status moon__cl_poll(moon_context *ctx, moon_device *device, void **mark, bool *over) {
+  moon_cl_device *d = device->data;
+  int32_t code = CL_SUCCESS, status = CL_COMPLETE;
+  if (!*mark) {
+    cl_event event = NULL;
+    code = d->cl.clEnqueueMarkerWithWaitList(d->queue, 0, NULL, &event);
+    *mark = code == CL_SUCCESS ? event : NULL;
+    if (code == CL_SUCCESS) code = d->cl.clFlush(d->queue);
+  }
+  if (code == CL_SUCCESS) code = d->cl.clGetEventInfo(*mark, CL_EVENT_COMMAND_EXECUTION_STATUS, sizeof status, &status, NULL);
+  if (code == CL_SUCCESS && status < 0) code = status; /* what it waited for has failed */
+  *over = status == CL_COMPLETE;
+  if (*mark && (code != CL_SUCCESS || *over)) {
+    moon__cl_mark_free(device, *mark);
+    *mark = NULL;
+  }
+  return code == CL_SUCCESS ? MOON_OK : moon__cl_fail(ctx, d, code, "asking whether a run is over");
+}
+
+void moon__cl_mark_free(moon_device *device, void *mark) {
+  moon_cl_device *d = device->data;
+  (void)d->cl.clReleaseEvent(mark);
 }

@@ -98,6 +98,9 @@ bool moon__cl_step(moon_cl_launch *l, const moon_cl_step_spec *spec);
 /* Runs all steps: the one kernel function of this backend. */
 moon_status moon__cl_run(moon_context *ctx, moon_device *device, moon_kernel_fn kernel, const moon_call *call, int64_t first,
                          int64_t last, bool threads);
+/* What moon_backend says of poll and mark_free; a mark is an event. */
+moon_status moon__cl_poll(moon_context *ctx, moon_device *device, void **mark, bool *over);
+void moon__cl_mark_free(moon_device *device, void *mark);
 void moon__cl_launch_free(moon_runtime *runtime, void *state);
 /* Gives the launch something that runs instead of its steps. */
 void moon__cl_launch_fall_back(moon_cl_launch *l, moon_cl_fallback *f);

@@ -102,6 +102,9 @@ STATUS(clEnqueueWriteBuffer,
 STATUS(clEnqueueCopyBuffer,
        (cl_queue q, cl_mem a, cl_mem b, size_t i, size_t k, size_t n, uint32_t w, const cl_event *l, cl_event *e),
        (q, a, b, i, k, n, w, l, e))
+STATUS(clEnqueueMarkerWithWaitList, (cl_queue q, uint32_t n, const cl_event *l, cl_event *e), (q, n, l, e))
+STATUS(clGetEventInfo, (cl_event e, uint32_t what, size_t n, void *to, size_t *size), (e, what, n, to, size))
+RELEASE(cl_event, clReleaseEvent)
 STATUS(clFlush, (cl_queue q), (q))
 STATUS(clFinish, (cl_queue q), (q))
 RELEASE(cl_context, clReleaseContext)

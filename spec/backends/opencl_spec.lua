@@ -116,6 +116,39 @@ describe("OpenCL on " .. device.model, function()
     if device.f64 then compare.elementwise("f64", soak and 1 or 4, true) end
   end)
 
+  it("is asked in slices whether a run is over, and never waited for", function()
+    local before = core.device()
+    finally(function() core.device(before) end)
+    ml.device "opencl"
+    local v = ml.variable(ml.zeros {})
+    local f = ml.fn(function(x)
+      local y = x
+      for _ = 1, 12 do y = y:matmul(x) * (1 / 768) end
+      v:assign(v + 1)
+      return y
+    end)
+    local x = ml.uniform { 768, 768 }
+    local program = f:program(x)
+    local want = core.tostring(program:run { x }) -- builds the kernels
+    local start = core.clock_us()
+    core.tostring(program:run { x })
+    local whole, longest, polls, count = core.clock_us() - start, 0, 0, v:item()
+    local args, done, out = { x, budget_us = 20 }
+    repeat
+      start = core.clock_us()
+      done, out = program:run(args)
+      longest, polls = math.max(longest, core.clock_us() - start), polls + 1
+      if not done then assert.equal(count, v:item()) end
+    until done
+    assert.equal(count + 1, v:item())
+    assert.equal(want, core.tostring(out))
+    assert.is_true(polls > 12, polls)
+    assert.is_true(longest < whole / 2, ("a slice of %.0f us, the whole takes %.0f"):format(longest, whole))
+    program:run(args) -- given up with all asked for
+    program:cancel()
+    assert.equal(want, core.tostring(program:run { x }))
+  end)
+
   it("computes structured ops as the CPU does, in bf16 and f16", function()
     compare.sweep("bf16", 2 ^ -7, structured_every(17))
     compare.sweep("f16", 2 ^ -10, structured_every(23))
