@@ -60,6 +60,7 @@ typedef void (*moon_kernel_fn)(const moon_call *call, int64_t first, int64_t las
 typedef struct moon_choice {
   const char *kernel; /* its name; a grammar: cpu_matmul_f32_avx512 */
   const char *why;    /* one short reason, for explain */
+  const char *tuned;  /* what moon__tune_ask said when the kernel was chosen; NULL: the kernel's own rule */
   int nphases;
   /* group: jobs [0, group) are complete before any of [group, 2 group) begins, and so on; 0: all jobs are independent. */
   struct { moon_kernel_fn run; int64_t njobs, group; } phase[MOON_MAX_PHASES];
@@ -102,6 +103,11 @@ typedef struct moon_backend {
                              size_t bytes);
   /* Does the device have a kernel of its own for this composite (else it is inlined)? Shapes are known. */
   bool (*has_kernel)(moon_device *device, const moon_node *node);
+  /* Could it run this composite, whether or not has_kernel says that it pays? NULL: as has_kernel says. */
+  bool (*can_run)(moon_device *device, const moon_node *node);
+  /* One word: the table's rows for this device have it (tune.h). NULL: nothing of it is tuned. */
+  const char *(*target)(const moon_device *device);
+  const char *tuned; /* rows that are shipped for its devices; NULL: none */
   /* Picks the kernel for a node over these operands (data is NULL; shapes and strides are final). fast false: plain kernels
   ** only. Fails: MOON_EUNSUPPORTED. Outputs are dense. */
   moon_status (*select)(moon_context *ctx, moon_device *device, const moon_node *node, const moon_array *in, int nin,

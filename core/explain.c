@@ -67,7 +67,8 @@ static void put_program(writer *w, const moon_program *p, int depth) {
     put(w, "%*s%3d %s ", depth * 2, "", i + 1, i < p->nprologue ? "once" : "run ");
     put_name(w, l);
     put(w, ": %s", l->choice.kernel ? l->choice.kernel : "?");
-    if (l->choice.why) put(w, " (%s)", l->choice.why);
+    const char *why = l->choice.why, *tuned = l->choice.tuned;
+    if (why || tuned) put(w, " (%s%s%s)", why ? why : "", why && tuned ? "; " : "", tuned ? tuned : "");
     put(w, " ");
     put_operands(w, p, l);
     if (*path) put(w, " in %s", path);

@@ -9,6 +9,7 @@
 #include "base/alloc.h"
 #include "base/shape.h"
 #include "passes/pass.h"
+#include "tune.h"
 
 /* ---- Compiling ---- */
 
@@ -42,7 +43,7 @@ moon_program *moon__program_make(moon_context *ctx, const moon_graph *g, const m
                        .mode = options ? options->mode : MOON_INFERENCE,
                        .fast_kernels = !moon__pass_is_off(options ? options->passes_off : NULL, "select")};
   moon_program *p = NULL;
-  if (!env.device) return NULL;
+  if (!env.device || moon__tune_load(ctx) != MOON_OK) return NULL;
   bool fast = env.fast_kernels;
   ctx->compile_depth++;
   moon_scope_open(ctx);
@@ -76,12 +77,16 @@ static void free_entry(moon_runtime *runtime, entry *e) {
   moon__free(runtime, e);
 }
 
+static void free_entries(moon_runtime *runtime, entry *e) {
+  for (entry *next; e; e = next) {
+    next = e->next;
+    free_entry(runtime, e);
+  }
+}
+
 void moon__program_cache_free(moon_graph *g) {
   if (!g->programs) return;
-  for (entry *e = g->programs->first, *next; e; e = next) {
-    next = e->next;
-    free_entry(g->runtime, e);
-  }
+  free_entries(g->runtime, g->programs->first);
   moon__free(g->runtime, g->programs);
   g->programs = NULL;
 }
@@ -100,6 +105,22 @@ static moon_program *look_up(const moon_graph *g, const moon_type *types, moon_m
       return moon_program_retain(e->program);
   }
   return NULL;
+}
+
+/* Takes out the programs that were tuned since they were made, to be freed without the lock; who holds one keeps it. */
+static entry *take_superseded(moon_graph *g) {
+  entry *taken = NULL;
+  for (entry **at = g->programs ? &g->programs->first : NULL; at && *at;) {
+    entry *e = *at;
+    if (!e->program->superseded) {
+      at = &e->next;
+      continue;
+    }
+    *at = e->next;
+    e->next = taken;
+    taken = e;
+  }
+  return taken;
 }
 
 static bool remember(moon_graph *g, const moon_type *types, moon_mode mode, moon_device *device, const char *off, moon_program *p) {
@@ -136,8 +157,10 @@ moon_program *moon_compile(moon_context *ctx, moon_graph *g, const moon_type *in
   const char *off = options && options->passes_off ? options->passes_off : "";
   if (!device || check_types(ctx, g, input_types) != MOON_OK) return NULL;
   moon__mutex_lock(ctx->runtime->lock);
+  entry *old = take_superseded(g);
   moon_program *p = look_up(g, input_types, mode, device, off);
   moon__mutex_unlock(ctx->runtime->lock);
+  free_entries(ctx->runtime, old);
   if (p && !(options && options->dump)) return p;
   bool kept = p != NULL; /* compiled again to be dumped: once is enough in the cache */
   moon_program_release(p);

@@ -138,6 +138,20 @@ moon_status moon__cpu_select_product(moon_context *ctx, moon_device *device, con
   return status == MOON_OK && !found ? MOON_EUNSUPPORTED : status;
 }
 
+bool moon__cpu_fast_can(moon_device *device, const moon_node *node) {
+  switch (node->op->id) {
+    case MOON_OP_winograd_conv:
+    case MOON_OP_winograd_input_grad: return moon__cpu_winograd_conv_can(node);
+    case MOON_OP_winograd_filter_grad: return moon__cpu_winograd_grad_can(node);
+    default: return moon__cpu_fast_has(device, node);
+  }
+}
+
+const char *moon__cpu_target(const moon_device *device) {
+  (void)device;
+  return MOON_ISA_TEXT(moon__cpu_isa(), "cpu");
+}
+
 bool moon__cpu_fast_has(moon_device *device, const moon_node *node) {
   (void)device;
   switch (node->op->id) {

@@ -55,9 +55,11 @@ bool moon__cpu_winograd_filter_has(const moon_node *node);
 bool moon__cpu_winograd_filter_fits(const moon_fast *f);
 moon_status moon__cpu_winograd_filter_plan(const moon_fast *f, moon_choice *c);
 bool moon__cpu_winograd_conv_has(const moon_node *node); /* and winograd_input_grad */
+bool moon__cpu_winograd_conv_can(const moon_node *node); /* whether or not it pays */
 bool moon__cpu_winograd_conv_fits(const moon_fast *f);
 moon_status moon__cpu_winograd_conv_plan(const moon_fast *f, moon_choice *c);
 bool moon__cpu_winograd_grad_has(const moon_node *node);
+bool moon__cpu_winograd_grad_can(const moon_node *node);
 bool moon__cpu_winograd_grad_fits(const moon_fast *f);
 moon_status moon__cpu_winograd_grad_plan(const moon_fast *f, moon_choice *c);
 bool moon__cpu_batch_has(const moon_node *node); /* batch_moments and batch_sums */

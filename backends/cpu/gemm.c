@@ -16,6 +16,7 @@
 #include "epilogue.h"
 #include "fast.h"
 #include "plain.h"
+#include "tune.h"
 
 typedef struct gemm_plan {
   const moon_gemm_set *set;
@@ -401,6 +402,39 @@ static const char *reason(const moon_gemm_tuning *t) {
   return t->pack_b == MOON_GEMM_PACK_ONCE ? "packed b" : t->pack_b == MOON_GEMM_PACK_JOBS ? "b packed by jobs" : "b as it lies";
 }
 
+/* What the table says of these sizes takes the place of the cost model's numbers. */
+static const char *tune(const moon_fast *f, gemm_plan *g) {
+  static const char *const forms[2][2][2][2] = {{{{"nn", "nn+"}, {"nt", "nt+"}}, {{"tn", "tn+"}, {"tt", "tt+"}}},
+                                                {{{"rnn", "rnn+"}, {"rnt", "rnt+"}}, {{"rtn", "rtn+"}, {"rtt", "rtt+"}}}};
+  static const moon_dial dials[] = {{"pack", 3, {0, 1, 2}},
+                                    {"width", 2, {2, 4}},
+                                    {"tiles", 6, {1, 2, 4, 8, 16, 32}},
+                                    {"panels", 6, {1, 2, 4, 8, 16, 32}},
+                                    {"depth", 4, {64, 128, 256, 512}},
+                                    {"segments", 4, {1, 2, 4, 8}}};
+  enum { PACK, WIDTH, TILES, PANELS, DEPTH, SEGMENTS, N };
+  moon_gemm_tuning t = g->t;
+  moon_product p = moon__gemm_seen(&g->p, &t);
+  if (t.way != MOON_GEMM_TILES || p.k == 0) return NULL;
+  moon_tune_key key = {.op = MOON_OP_matmul, .dtype = MOON_DTYPE_f32, .nsizes = 4, .size = {p.m, p.n, p.k, p.batch}};
+  key.form = forms[t.turned][p.a_column != 1][p.b_column != 1][p.finished];
+  const int32_t own[N] = {(int32_t)t.pack_b, t.width, (int32_t)(t.m_block / t.height), (int32_t)(t.n_block / (t.width * g->set->lanes)),
+                          (int32_t)t.k_block, (int32_t)t.segments};
+  int32_t v[N];
+  memcpy(v, own, sizeof v);
+  const char *words = moon__tune_ask(f->ctx, f->device, &key, N, dials, v);
+  if (memcmp(v, own, sizeof v) == 0) return words;
+  t.pack_b = (moon_gemm_packing)v[PACK];
+  t.width = v[WIDTH];
+  if (v[WIDTH] != own[WIDTH]) t.height = moon__gemm_height(p.m, g->set->rows[t.width]);
+  t.m_block = (int64_t)v[TILES] * t.height;
+  t.n_block = (int64_t)v[PANELS] * t.width * g->set->lanes;
+  t.k_block = v[DEPTH];
+  t.segments = v[SEGMENTS];
+  if (moon__gemm_fit(g->set, &g->p, &t)) g->t = t;
+  return words;
+}
+
 bool moon__cpu_matmul_fits(const moon_fast *f) {
   gemm_plan g = {0};
   return f->in[0].dtype == MOON_DTYPE_f32 && f->out[0].dtype == MOON_DTYPE_f32 && read_shapes(&g, &f->in[0], &f->in[1]);
@@ -415,6 +449,7 @@ moon_status moon__cpu_matmul_plan(const moon_fast *f, moon_choice *c) {
   c->kernel = MOON_ISA_TEXT(f->isa, "cpu_matmul_f32");
   if (g->p.m == 0 || g->p.n == 0 || g->p.batch == 0) return f->epilogue ? MOON_EUNSUPPORTED : MOON_OK; /* nothing to compute */
   moon__gemm_choose(g->set, &g->p, &g->t);
+  const char *tuned = tune(f, g);
   take_tuning(g);
   if (g->t.turned) fit_blocks(g, MOON_GEMM_SUM_FLOATS / 2);
   if (f->epilogue) {
@@ -424,5 +459,6 @@ moon_status moon__cpu_matmul_plan(const moon_fast *f, moon_choice *c) {
   if (!lay_out(g, c) || !lay_out_parts(g, c)) return MOON_ESIZE;
   add_phases(g, c);
   c->why = reason(&g->t);
+  c->tuned = tuned;
   return MOON_OK;
 }

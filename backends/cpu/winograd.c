@@ -214,10 +214,11 @@ bool moon__cpu_winograd_conv_has(const moon_node *node) {
   double own = cost_of(&s, s.tile, fresh), direct = 9 * (double)s.g.batch * (double)size[1] * (double)size[2];
   return direct > 1.1 * own && (s.tile == 2 || own <= cost_of(&s, 2, fresh));
 }
-bool moon__cpu_winograd_conv_fits(const moon_fast *f) {
+bool moon__cpu_winograd_conv_can(const moon_node *node) {
   shape s;
-  return read_shape(f->node, &s);
+  return read_shape(node, &s);
 }
+bool moon__cpu_winograd_conv_fits(const moon_fast *f) { return moon__cpu_winograd_conv_can(f->node); }
 
 static double product_us(const winograd_plan *p, double tiles, double columns) {
   double rate = p->set->lanes == 16 ? 200e3 : 100e3;

@@ -122,7 +122,11 @@ bool moon__cpu_winograd_grad_has(const moon_node *node) {
   double edges = POSITIONS * tiles * 16 * (1 / (double)g.c_in + 1 / (double)g.c_out);
   return 9 * (double)g.batch * (double)g.out[1] * (double)g.out[2] > 1.1 * (POSITIONS * (tiles + 20) + edges);
 }
-bool moon__cpu_winograd_grad_fits(const moon_fast *f) { return moon__cpu_winograd_grad_has(f->node); }
+bool moon__cpu_winograd_grad_can(const moon_node *node) {
+  moon_geometry g = moon__conv_geometry(node);
+  return moon__winograd_fits(node, &g);
+}
+bool moon__cpu_winograd_grad_fits(const moon_fast *f) { return moon__cpu_winograd_grad_can(f->node); }
 
 static void choose_blocks(grad_plan *p) {
   int64_t lanes = p->set->lanes;

@@ -56,6 +56,13 @@ static bool is_usable(const moon_cl *cl, cl_device id) {
          (uint32_t)device_number(cl, id, CL_DEVICE_COMPILER_AVAILABLE);
 }
 
+/* One word: what is tuned for a device depends on its model and driver. */
+static void name_target(moon_cl_device *d) {
+  snprintf(d->target, sizeof d->target, "opencl_%.36s_%.18s", d->model, d->driver);
+  for (char *c = d->target; *c; c++)
+    if (*c <= ' ' || *c >= 127 || *c == '=') *c = '_';
+}
+
 static void describe_device(moon_cl_device *d, cl_platform platform) {
   const moon_cl *cl = &d->cl;
   char name[96] = "", version[160] = "";
@@ -73,6 +80,7 @@ static void describe_device(moon_cl_device *d, cl_platform platform) {
   d->vector_bytes = (int)(uint32_t)device_number(cl, d->id, CL_DEVICE_NATIVE_VECTOR_WIDTH_FLOAT) * 4;
   d->f64 = device_number(cl, d->id, CL_DEVICE_DOUBLE_FP_CONFIG) != 0;
   d->wide = family ? strcmp(family, "gpu") != 0 : strcmp(d->kind, "cpu") == 0;
+  name_target(d);
 }
 
 static void free_device(moon_runtime *runtime, moon_cl_device *d) {
@@ -232,6 +240,8 @@ static moon_status opencl_check(moon_context *ctx, moon_device *device, const mo
 
 static void opencl_trim(moon_device *device) { moon__cl_units_trim(device->data); }
 
+static const char *opencl_target(const moon_device *device) { return moon__cl_of(device)->target; }
+
 /* Other composites are inlined: their bodies fuse. */
 static bool opencl_has_kernel(moon_device *device, const moon_node *node) { return moon__cl_winograd_has(device->data, node); }
 
@@ -245,6 +255,7 @@ const moon_backend moon__opencl_backend = {
     .buffer_write = opencl_buffer_write,
     .buffer_copy = opencl_buffer_copy,
     .has_kernel = opencl_has_kernel,
+    .target = opencl_target,
     .select = moon__cl_select,
     .select_loop = moon__cl_select_loop,
     .run = moon__cl_run,

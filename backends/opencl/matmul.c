@@ -6,6 +6,7 @@
 #include "base/size.h"
 #include "local.h"
 #include "tile.h"
+#include "tune.h"
 
 /* ---- Any dtypes: an element of y at a time. p: m n k count ---- */
 static const char plain_text[] = CL(
@@ -78,6 +79,17 @@ static int64_t tiles_at_once(const moon_cl_device *d, const moon_cl_tile *t, int
   return moon__min_i64(most, moon__max_i64(1, tiles / items));
 }
 
+/* The tile that the table knows for this product, in place of t. */
+static const char *tune_tile(moon_cl_choice *c, moon_cl_tile *t, int64_t m, int64_t n, int64_t k, int64_t batch) {
+  static const moon_dial dials[] = {{"rows", 5, {2, 4, 6, 8, 12}}, {"vectors", 2, {1, 2}}};
+  moon_tune_key key = {.op = MOON_OP_matmul, .dtype = c->out[0].dtype, .form = "tiles", .nsizes = 4, .size = {m, n, k, batch}};
+  int32_t v[2] = {t->rows, t->vectors};
+  const char *words = moon__tune_ask(c->ctx, c->d->device, &key, 2, dials, v);
+  t->rows = v[0];
+  t->vectors = v[1];
+  return words;
+}
+
 static bool add_tiles(moon_cl_choice *c) {
   const moon_array *a = &c->in[0], *b = &c->in[1], *y = &c->out[0];
   int d = y->ndim - 2;
@@ -86,8 +98,10 @@ static bool add_tiles(moon_cl_choice *c) {
   moon_cl_tile t = moon__cl_tile(c->d, dtype, m, n);
   t.rows = rows_of(&t, m);
   moon_cl_columns columns = {.k1 = 1, .k2 = k, .n = n, .k2_step = b->strides[d], .column_step = b->strides[d + 1], .batch = batch};
+  const char *tuned = tune_tile(c, &t, m, n, k, batch);
   bool a_even = batch_step(a, &a_step), b_even = batch_step(b, &columns.batch_step);
   if (!moon__cl_begin(c, "opencl_matmul_tiles", true)) return false;
+  c->choice->tuned = tuned;
   /* Uneven batches are made dense by the planner, which then asks again. */
   if (!a_even || !b_even) c->choice->dense_in = (a_even ? 0u : 1u) | (b_even ? 0u : 2u);
   if (!a_even) a_step = m * k;

@@ -24,7 +24,7 @@ typedef struct moon_cl_device {
   cl_context context;
   cl_queue queue;
   moon_mutex *lock; /* guards the queue, units and arguments of kernels */
-  char model[128], platform[160], driver[64];
+  char model[128], platform[160], driver[64], target[64];
   const char *kind;
   uint64_t memory_bytes;
   int units, vector_bytes; /* vector_bytes: of what it computes with at once */

@@ -30,6 +30,8 @@ struct moon_runtime {
   int ndevices, device_capacity;
   moon_device **devices;
   char *cache_folder; /* where backends keep what they built; NULL: nowhere */
+  struct moon_tune_row *tune_rows; /* in tune.c; under the lock, never taken out */
+  _Atomic bool tune_loaded;
 };
 
 /* Where a node was built: the script line and the path of layers, shared by the nodes of one call. */
@@ -68,6 +70,7 @@ struct moon_context {
   moon_eager_cache *eager_cache;
   moon_profile *profile; /* of the last profiling, or the one going on; may be NULL */
   bool profiling;
+  struct moon_trial *trial; /* while something is tuned: see tune.h. Else NULL */
   const char *given; /* bytes of the next file that is read, when the binding has them already; NULL: they are read */
   size_t given_bytes;
   int npath_marks, path_mark_capacity;

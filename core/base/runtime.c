@@ -12,6 +12,7 @@
 #include "base/dim.h"
 #include "base/pool.h"
 #include "base/worker.h"
+#include "tune.h"
 
 static void free_runtime(moon_runtime *runtime) {
   moon_runtime last; /* the allocator outlives the runtime's own block */
@@ -24,6 +25,7 @@ static void free_runtime(moon_runtime *runtime) {
   }
   moon__free(runtime, runtime->devices);
   moon__free(runtime, runtime->cache_folder);
+  moon__tune_free(runtime);
   moon__dims_free(runtime);
   if (runtime->lock) moon__mutex_destroy(runtime->lock);
   moon__free(runtime, runtime->lock);

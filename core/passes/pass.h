@@ -25,6 +25,10 @@ bool moon__pass_is_off(const char *off, const char *name);
 
 /* Not in the table, for it is what nodes over bf16 and f16 mean: done always, before the passes (half.c). */
 moon_graph *moon__widen_halves(moon_pass_env *env, moon_graph *g);
+/* What the table says of n, a 3x3 convolution or gradient of one, written either way: *tile is 0 (direct), 2 or 4, and the chooser's own
+** before. NULL: nothing, or it is no such node. */
+const char *moon__winograd_tuned(moon_context *ctx, const moon_device *device, const moon_node *n, moon_mode mode, int32_t *tile);
+
 moon_graph *moon__pass_lower(moon_pass_env *env, moon_graph *g);
 moon_graph *moon__pass_fold(moon_pass_env *env, moon_graph *g);
 moon_graph *moon__pass_cse(moon_pass_env *env, moon_graph *g);

@@ -11,6 +11,8 @@
 #include "base/shape.h"
 #include "base/size.h"
 #include "ops/attrs.h"
+#include "passes/pass.h"
+#include "tune.h"
 
 bool moon__view_is_dense(const moon_view *v) {
   int64_t step = 1;
@@ -329,6 +331,18 @@ static bool give_outputs(planner *pl, const step *st, const moon_choice *choice,
   return ok;
 }
 
+/* A node may be what it is because the table said so when its pass ran. */
+static void note_form(planner *pl, const moon_node *n, moon_choice *choice) {
+  bool direct = n->op->kind == MOON_STRUCTURED;
+  int32_t tile = direct ? 0 : 4;
+  moon_trial *trial = pl->ctx->trial; /* this is no question of a chooser */
+  if (choice->tuned) return;
+  pl->ctx->trial = NULL;
+  const char *words = moon__winograd_tuned(pl->ctx, pl->p->device, n, pl->p->mode, &tile);
+  pl->ctx->trial = trial;
+  if (words && (tile == 0) == direct) choice->tuned = words;
+}
+
 /* A launch of the step by this kernel; owns the choice from here on. */
 static moon_status launch(planner *pl, const step *st, moon_choice *choice) {
   moon_operand out[MOON_MAX_OUTPUTS];
@@ -341,6 +355,7 @@ static moon_status launch(planner *pl, const step *st, moon_choice *choice) {
     return pl->ctx->status;
   }
   l->choice = *choice;
+  if (pl->fast) note_form(pl, st->node, &l->choice);
   l->scratch = scratch;
   l->epilogue = st->epilogue;
   if (st->epilogue) moon_value_retain(&st->epilogue->outputs[0]);

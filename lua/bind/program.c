@@ -415,6 +415,18 @@ static int flops(lua_State *L) {
   return 2;
 }
 
+/*: Program:tune(seconds, here_only) -> string. Measures how its heavy nodes are computed fastest and notes it, see `ml.tune`: a line a
+** node, with tabs between its parts. */
+static int tune(lua_State *L) {
+  moon_bind *b = moon__lua_bind(L);
+  moon_tune_options o = {.seconds = moon__lua_num(L, b, 2, "tune", "seconds"), .here_only = lua_toboolean(L, 3)};
+  if (!(o.seconds > 0)) return moon__lua_fail(L, "tune: seconds must be more than 0, got %s", moon__lua_describe(L, b, 2).s);
+  moon__lua_block(L);
+  moon__lua_no_origin(b);
+  char *text = moon_tune(b->ctx, self(L, b, "tune")->head.ptr, &o);
+  return moon__lua_push_text(L, b, -1, text, text ? strlen(text) : 0);
+}
+
 /*: Program:outputs() -> table. Types of the outputs: tables of `dtype` and `shape`. */
 static int outputs(lua_State *L) {
   moon_bind *b = moon__lua_bind(L);
@@ -455,7 +467,8 @@ static int cache_limit(lua_State *L) {
 
 const luaL_Reg moon__lua_program_functions[] = {{"program_cache_limit", cache_limit}, {NULL, NULL}};
 static const luaL_Reg methods[] = {{"cancel", cancel}, {"stats", stats},     {"explain", explain},
-                                   {"flops", flops},   {"outputs", outputs}, {NULL, NULL}};
+                                   {"flops", flops},   {"outputs", outputs}, {"tune", tune},
+                                   {NULL, NULL}};
 static const luaL_Reg metamethods[] = {{"__tostring", to_text}, {NULL, NULL}};
 
 static void make_runs(lua_State *L) {

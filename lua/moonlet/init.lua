@@ -402,6 +402,17 @@ function ml.profile(f, opts)
   return require("moonlet.profile").run(f, opts)
 end
 
+--- Measures how the heavy products and convolutions of a model or program are computed fastest on this machine; see `moonlet.tune`.
+-- Nothing is measured unless this is called.
+-- @usage ml.tune(model)
+-- ml.tune(model, { seconds = 10, batch_size = 64, print = true })
+-- @param what a model, or a program
+-- @tparam[opt] table opts `seconds`, `batch_size`, `training`, `x`, `y`, `save`, `print`
+-- @treturn Tuning
+function ml.tune(what, opts)
+  return require("moonlet.tune").run(what, opts)
+end
+
 -- ---- What the program around the script decides; see `moonlet.host` ----
 
 --- The number of threads that computing uses, the calling one included; with a number, sets it.

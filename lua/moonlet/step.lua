@@ -251,6 +251,11 @@ function Step:run(batch, number)
   bound.program:run(arguments)
 end
 
+--- Compiles anew when it runs next. A run that has begun goes on with the program it has.
+function Step:recompile()
+  self.bound = {}
+end
+
 --- The program for a batch, and arguments of its own for a run that is not over at once.
 function Step:bind(batch, number)
   local bound = bound_to(self, batch)
@@ -350,6 +355,15 @@ function step.of(model, kind, batch, entry, class_weight)
   end
   if kind == "train" and steps[key].graph then compiled.last_train = steps[key] end
   return steps[key]
+end
+
+--- All steps of a compiled model are compiled anew when they run next.
+function step.recompile(compiled)
+  for _, steps in pairs(compiled.steps) do
+    for _, made in pairs(steps) do
+      if made.graph then made:recompile() end
+    end
+  end
 end
 
 return step
