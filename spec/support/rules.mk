@@ -5,7 +5,7 @@ SPECFILE  = $(if $(SPEC),$(if $(wildcard spec/$(SPEC)),spec/$(SPEC),spec/$(SPEC)
 JOBS     ?= $(shell nproc 2>/dev/null || echo 2)
 export JOBS
 
-.PHONY: setup demo test soak lint format asan tsan oom bench size doc install uninstall clean help abi cspec
+.PHONY: setup demo test soak lint format asan tsan oom bench tune size doc install uninstall clean help abi cspec
 
 setup:
 	@sh spec/support/setup.sh build
@@ -92,6 +92,11 @@ bench:
 	$(if $(filter-out 0,$(PEERS)),@sh spec/support/setup.sh peers $(O)/bench/venv)
 	@env -u OPENBLAS_CORETYPE -u OPENBLAS_L2_SIZE MOONLET_BUILD=$(O) PEERS="$(PEERS)" $(if $(DEVICE),MOONLET_DEVICE=$(DEVICE)) $(O)/moonlet spec/bench/run.lua "$(ONLY)"
 
+# Rows of the cost table for this machine's instruction set, to be put into backends/cpu/tuned.def.
+tune:
+	@$(MAKE) --no-print-directory -s -j$(JOBS) all
+	@MOONLET_BUILD=$(O) $(O)/moonlet spec/bench/tune.lua $(ONLY)
+
 # Builds for each Lua and runs the Lua-side suite with it; one line for each.
 abi:
 	@sh spec/support/setup.sh abi
@@ -145,6 +150,7 @@ help:
 	@echo "make bench      figures of this machine; ONLY=gpt_train, ONLY=kernels, ONLY=conv for some; PEERS=1 beside other frameworks;"
 	@echo "                DEVICE=opencl on that device"
 	@echo "make size       bytes that are shipped (limits: 1,000,000 the CPU library, 1,300,000 the one-file host), time of require"
+	@echo "make tune       rows for the table of tuned kernels (ONLY=gpt_train for one workload)"
 	@echo "make doc        reference to build/doc"
 	@echo "make install    PREFIX=/usr/local, DESTDIR;  make uninstall, make format, make clean"
 	@echo "OPENCL= (empty) leaves the OpenCL backend out; make size OPENCL= O=build/cpu shows what the CPU part alone takes"
