@@ -83,7 +83,8 @@ static moon_value *operand(moon_context *ctx, const moon_program *p, const moon_
   int axes[MOON_MAX_DIMS], back[MOON_MAX_DIMS];
   int64_t shape[MOON_MAX_DIMS];
   const moon_plan_buffer *b = &p->buffers[o->buffer];
-  bool lasting = b->kind == MOON_BUFFER_PERSISTENT || b->kind == MOON_BUFFER_CONSTANT || (b->kind == MOON_BUFFER_READ && !p->written[b->index]);
+  bool lasting = b->kind == MOON_BUFFER_PERSISTENT || b->kind == MOON_BUFFER_CONSTANT ||
+                 (b->kind == MOON_BUFFER_READ && !p->written[b->index]);
   bool turned = axes_of(&o->view, axes);
   for (int i = 0; i < o->view.ndim; i++) {
     if (!turned) axes[i] = i;
@@ -270,7 +271,8 @@ static void report(tuner *t, const work *w, const moon_program *p, const double 
 }
 
 /* What came out, against what was: it must win once more. */
-static moon_status settle(tuner *t, const work *w, stage *st, const moon_question *first, const moon_question *best, double end_us, int tried) {
+static moon_status settle(tuner *t, const work *w, stage *st, const moon_question *first, const moon_question *best, double end_us,
+                          int tried) {
   moon_trial trial = {0};
   moon_program *p[2] = {compile(t, st, &trial, first), NULL};
   bool other = memcmp(first->value, best->value, sizeof first->value) != 0;

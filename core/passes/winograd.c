@@ -34,8 +34,8 @@ static moon_value *with_tile(moon_pass_env *env, const moon_node *n, moon_value 
   a.turned = op == MOON_OP_conv_input_grad;
   a.fresh = env->mode == MOON_TRAINING;
   moon_value *u = build(env->ctx, MOON_OP_winograd_filter, n, &a, 1, &in[1]);
-  return u ? build(env->ctx, a.turned ? MOON_OP_winograd_input_grad : MOON_OP_winograd_conv, n, n->attrs, 3, (moon_value *[]){in[0], in[1], u})
-           : NULL;
+  op = a.turned ? MOON_OP_winograd_input_grad : MOON_OP_winograd_conv;
+  return u ? build(env->ctx, op, n, n->attrs, 3, (moon_value *[]){in[0], in[1], u}) : NULL;
 }
 
 /* The largest tile of which the device says that it pays, unless the table knows better. NULL: direct, or an error. */

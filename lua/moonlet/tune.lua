@@ -2,11 +2,11 @@
 -- Here: making the programs of a model that are worth measuring, and what came out as a table. Measuring is the core's (tuner.c).
 -- Invariant: variables stay as they are, and nothing is measured or written by anything but `run`.
 --
--- What won by more than 5 % is used by whatever is compiled from then on: the model itself, from its next step on, and other models.
--- Programs that were compiled before stay as they are, to the bit. Unless told otherwise it is also kept in the file `tuned` of the cache
--- folder (`MOONLET_CACHE_DIR`), which later processes read before they compile for the first time: a process that does not tune computes
--- the same from its first step to its last. Delete the file to go back to the rules of the kernels. `program:explain()` says `tuned:`
--- where a choice was measured, `table:` where it came with the library.
+-- What won by more than 5 % is used by whatever is compiled from then on: the model itself, from its next step on, and other
+-- models. Programs that were compiled before stay as they are, to the bit. Unless told otherwise it is also kept in the file `tuned`
+-- of the cache folder (`MOONLET_CACHE_DIR`), which later processes read before they compile for the first time: a process that does
+-- not tune computes the same from its first step to its last. Delete the file to go back to the rules of the kernels.
+-- `program:explain()` says `tuned:` where a choice was measured, `table:` where it came with the library.
 -- @module moonlet.tune
 -- @usage local t = ml.tune(model, { seconds = 5 })
 -- for _, row in ipairs(t) do print(row.node, row.before_us, row.after_us, row.row) end
@@ -68,9 +68,10 @@ function Tuning:init(text)
     local parts = {}
     for part in line:gmatch "[^\t]+" do parts[#parts + 1] = part end
     if #parts == 6 then
+      local row = parts[6] ~= "-" and parts[6] or nil
       self[#self + 1] = { node = parts[1], kernel = parts[2], before_us = tonumber(parts[3]), after_us = tonumber(parts[4]),
-        candidates = tonumber(parts[5]), row = parts[6] ~= "-" and parts[6] or nil }
-      if parts[6] ~= "-" then self.better = self.better + 1 end
+        candidates = tonumber(parts[5]), row = row }
+      if row then self.better = self.better + 1 end
     elseif parts[1] == "left" then
       self.left = tonumber(parts[2])
     elseif parts[1] == "saved" then
@@ -90,8 +91,8 @@ end
 function Tuning:text()
   local lines = {}
   for i, row in ipairs(self) do
-    lines[i] = string.format("%10s -> %10s  %2d tried  %s: %s", us_text(row.before_us), us_text(row.after_us), row.candidates, row.node,
-      row.row and row.row:match "[^ ]+ [^ ]+ (.*)" or row.kernel)
+    lines[i] = string.format("%10s -> %10s  %2d tried  %s: %s", us_text(row.before_us), us_text(row.after_us), row.candidates,
+      row.node, row.row and row.row:match "[^ ]+ [^ ]+ (.*)" or row.kernel)
   end
   lines[#lines + 1] = string.format("%d of %d nodes faster, no time left for %d; %s", self.better, #self, self.left, self.note)
   return table.concat(lines, "\n")
@@ -116,10 +117,11 @@ end
 
 --- Tunes a model for one kind of step and one batch size, or a program.
 -- @param what a model, or a program
--- @tparam[opt] table opts `seconds` to spend (2), of which the heaviest nodes get most; for a model `batch_size` (32), `training` (true
--- when it is compiled), and `x`, `y`: a batch, where sizes are not known without data; `save` (true): also for later processes; `print`
--- @treturn Tuning a list, heaviest first: `node`, `kernel`, `before_us`, `after_us`, `candidates` tried, `row` of the table or nil when
--- nothing was faster; `better` (how many), `left` (nodes for which there was no time), `saved`, and `note`, the same in words
+-- @tparam[opt] table opts `seconds` to spend (2), of which the heaviest nodes get most; for a model `batch_size` (32), `training`
+-- (true when it is compiled), and `x`, `y`: a batch, where sizes are not known without data; `save` (true): also for later
+-- processes; `print` (false)
+-- @treturn Tuning a list, heaviest first: `node`, `kernel`, `before_us`, `after_us`, `candidates` tried, `row` of the table or nil
+-- when nothing was faster; `better` (how many), `left` (nodes for which there was no time), `saved`, and `note`, the same in words
 function tune.run(what, opts)
   local Network = require "moonlet.network"
   opts = util.options("ml.tune", OPTIONS, opts)

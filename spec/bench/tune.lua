@@ -1,6 +1,7 @@
---- Rows for the table that is shipped: `make tune`, `make tune ONLY=gpt_train`. Tunes each workload in RUNS processes of its own; a row
--- counts when all of them found one for its key, and is that of the run in which it was fastest. Prints the rows of tuned.def with the new
--- ones in place of those of the same key, and on stderr what each gains. `moonlet spec/bench/tune.lua NAME SECONDS` is one such process.
+--- Rows for the table that is shipped: `make tune`, `make tune ONLY=gpt_train`. Tunes each workload in RUNS processes of its own; a
+-- row counts when all of them found one for its key, and is that of the run in which it was fastest. Prints the rows of tuned.def
+-- with the new ones in place of those of the same key, and on stderr what each gains. `moonlet spec/bench/tune.lua NAME SECONDS` is
+-- one such process.
 local ml = require("moonlet")
 local workload = require("spec.bench.workload")
 

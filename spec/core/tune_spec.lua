@@ -1,5 +1,5 @@
--- The cost table and ml.tune: the table by a device whose clock is the spec's (tune.c), real kernels by rows that are written here, and
--- that nothing is measured or written unasked. No spec depends on how long something takes.
+-- The cost table and ml.tune: the table by a device whose clock is the spec's (tune.c), real kernels by rows that are written here,
+-- and that nothing is measured or written unasked. No spec depends on how long something takes.
 local ml = require("moonlet")
 local nn = ml.nn
 local process = require("spec.support.process")
@@ -55,11 +55,13 @@ end)
 describe("kernels and the table", function()
   local CONV = [[
     local ml = require "moonlet"
-    local model = ml.Sequential { ml.input { nil, 16, 16, 32 }, ml.nn.Conv2D { 32, 3, padding = "same", kernel_initializer = "ones" } }
+    local conv = ml.nn.Conv2D { 32, 3, padding = "same", kernel_initializer = "ones" }
+    local model = ml.Sequential { ml.input { nil, 16, 16, 32 }, conv }
     local x = (ml.arange(16 * 16 * 32):reshape { 1, 16, 16, 32 } * 0.37):sin()
     local text = model:program("predict", x):explain()
     local name, why = text:match "(cpu_%w*_?conv%w*_f32)_%w+ (%b())"
-    print(name, why:match "tuned: .*%)" or why:match "table: .*%)" or "-)", ("%.9g"):format(model:predict(x):reshape { 8192 }[4321]:item()))]]
+    local y = model:predict(x):reshape { 8192 }
+    print(name, why:match "tuned: .*%)" or why:match "table: .*%)" or "-)", ("%.9g"):format(y[4321]:item()))]]
 
   local function conv_by(rows)
     local name, words, value
