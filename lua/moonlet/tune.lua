@@ -3,9 +3,9 @@
 -- Invariant: variables stay as they are, and nothing is measured or written by anything but `run`.
 --
 -- What won by more than 5 % is used by whatever is compiled from then on: the model itself, from its next step on, and other
--- models. Programs that were compiled before stay as they are, to the bit. Unless told otherwise it is also kept in the file `tuned`
--- of the cache folder (`MOONLET_CACHE_DIR`), which later processes read before they compile for the first time: a process that does
--- not tune computes the same from its first step to its last. Delete the file to go back to the rules of the kernels.
+-- models. Programs that were compiled before stay as they are, to the bit. Unless told otherwise it is also kept in the file
+-- `tuned` of the cache folder (`MOONLET_CACHE_DIR`), which later processes read before they compile for the first time: a process
+-- that does not tune computes the same from its first step to its last. Delete the file to go back to the rules of the kernels.
 -- `program:explain()` says `tuned:` where a choice was measured, `table:` where it came with the library.
 -- @module moonlet.tune
 -- @usage local t = ml.tune(model, { seconds = 5 })
