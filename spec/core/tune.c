@@ -187,7 +187,8 @@ static void check_rows(void) {
   CHECK(reads(&m, "") && reads(&m, "test matmul two f32 64x64x64 a=2 b=1\ntest matmul two f32 64x64x100 a=3 b=1\n"));
   CHECK(explains(&m, 64, 64, 64, "table: a=2 b=1)") && explains(&m, 64, 64, 100, "table: a=3 b=1)"));
   CHECK(explains(&m, 65, 64, 64, "table: nearest 64x64x64)") && explains(&m, 64, 64, 99, "table: nearest 64x64x100)"));
-  CHECK(explains(&m, 64, 64, 80, "table: nearest 64x64x64)")); /* as far from both: the smaller */
+  CHECK(reads(&m, "test matmul two f32 7x7x64 a=2 b=1\ntest matmul two f32 7x7x256 a=3 b=1\n"));
+  CHECK(explains(&m, 7, 7, 128, "table: nearest 7x7x64)")); /* as far from both: the smaller */
   CHECK(explains(&m, 128, 64, 64, "table: nearest 64x64x64)") && !explains(&m, 129, 64, 64, "table:"));
   CHECK(!explains(&m, 128, 128, 64, "table:") && !explains(&m, 32, 32, 32, "table:"));
   /* A value that is no dial's, dials of another name, another number of them, another target, form, dtype: no answers. */
