@@ -47,6 +47,18 @@ int moon__gemm_height(int64_t m, int most) {
   return (int)moon__ceildiv_i64(m < 1 ? 1 : m, tiles);
 }
 
+/* So many rows of a tile that has w vectors; there are kernels for fewer rows of a single vector. */
+static void run_tile(const moon_gemm_set *set, moon_gemm_form form, int w, moon_gemm_tile t, int64_t rows) {
+  int most = set->rows[w];
+  for (; rows > most; rows -= most) {
+    set->tile[form][w][most](&t);
+    t.a += form == MOON_GEMM_ROWS ? most * t.a_step : most;
+    t.c += most * t.c_step;
+    if (t.start) t.start += most * t.start_step;
+  }
+  set->tile[form][w][rows](&t);
+}
+
 void moon__gemm_panel(const moon_gemm_set *set, moon_gemm_form form, moon_gemm_tile t, int64_t m, int height, int64_t a_tile,
                       int width, bool padded) {
   int64_t left = t.columns;
@@ -57,7 +69,7 @@ void moon__gemm_panel(const moon_gemm_set *set, moon_gemm_form form, moon_gemm_t
     t.columns = moon__min_i64(left, (w ? w : 1) * set->lanes);
     moon_gemm_tile row = t;
     for (int64_t i = 0; i < m; i += height, row.a += a_tile, row.c += height * t.c_step) {
-      set->tile[form][w][moon__min_i64(height, m - i)](&row);
+      run_tile(set, form, w, row, moon__min_i64(height, m - i));
       if (row.start) row.start += height * t.start_step;
     }
     left -= t.columns;
