@@ -42,11 +42,15 @@ static bool push_option(lua_State *L, int upvalue) {
   return !lua_isnil(L, -1);
 }
 
+static int count_keys(lua_State *L, int idx) {
+  int keys = 0;
+  for (lua_pushnil(L); lua_next(L, idx); lua_pop(L, 1)) keys++;
+  return keys;
+}
+
 static void check_keys(lua_State *L, const moon_bind *b, int expected) {
   static const char *const known[] = {"out", "step", "budget_us", NULL};
-  int keys = 0;
-  for (lua_pushnil(L); lua_next(L, 2); lua_pop(L, 1)) keys++;
-  if (keys == expected) return;
+  if (count_keys(L, 2) == expected) return;
   moon__lua_known_keys(L, b, 2, "run", known, true);
   moon__lua_fail(L, "run: the entries of the table do not fit: a list without gaps is expected");
 }
@@ -270,30 +274,66 @@ static int go_on(lua_State *L, moon_bind *b, moon_lua_program *p, double budget_
   return status == MOON_OK ? 1 + p->nout : moon__lua_raise(L, b);
 }
 
-/* With the table of a run that has begun, or none: goes on. The kept table is on top. */
+/* With the arguments of a run that has begun, or none: goes on. The kept table is on top. */
 static int resume(lua_State *L, moon_bind *b, moon_lua_program *p) {
   int kept = lua_gettop(L);
   double budget_us = 0;
-  lua_rawgeti(L, kept, 1);
-  lua_replace(L, 2);
+  if (lua_isnil(L, 2)) {
+    lua_rawgeti(L, kept, 1);
+    lua_replace(L, 2);
+  }
   if (push_option(L, UP_BUDGET)) budget_us = moon__lua_num(L, b, -1, "run", "budget_us");
   lua_settop(L, kept);
   return go_on(L, b, p, budget_us);
 }
 
-static bool is_resume(lua_State *L) {
-  bool same;
+/* Are entries [1, n] of two tables the same? */
+static bool same_entries(lua_State *L, int x, int y, int n) {
+  bool same = true;
+  for (int i = 1; same && i <= n; i++) {
+    lua_rawgeti(L, x, i);
+    lua_rawgeti(L, y, i);
+    same = lua_rawequal(L, -1, -2);
+    lua_pop(L, 2);
+  }
+  return same;
+}
+
+/* Do the tables at 2 and y have the same step, and the same tensors for the outputs? */
+static bool same_options(lua_State *L, int y, const moon_lua_program *p) {
+  int top = lua_gettop(L);
+  lua_pushvalue(L, lua_upvalueindex(UP_STEP));
+  lua_rawget(L, 2);
+  lua_pushvalue(L, lua_upvalueindex(UP_STEP));
+  lua_rawget(L, y);
+  lua_pushvalue(L, lua_upvalueindex(UP_OUT));
+  lua_rawget(L, 2);
+  lua_pushvalue(L, lua_upvalueindex(UP_OUT));
+  lua_rawget(L, y);
+  bool same = lua_rawequal(L, top + 1, top + 2);
+  if (same && !lua_rawequal(L, top + 3, top + 4))
+    same = lua_istable(L, top + 3) && lua_istable(L, top + 4) && same_entries(L, top + 3, top + 4, p->nout);
+  lua_settop(L, top);
+  return same;
+}
+
+/* Is it the run that has begun? A script may write the same arguments into a new table each frame. The kept table is on top. */
+static bool is_resume(lua_State *L, const moon_lua_program *p) {
   if (lua_isnil(L, 2)) return true;
+  luaL_checkstack(L, 8, "run");
   lua_rawgeti(L, -1, 1);
-  same = lua_rawequal(L, 2, -1);
-  lua_pop(L, 1);
+  int begun = lua_gettop(L);
+  bool same = lua_rawequal(L, 2, begun);
+  if (!same && lua_istable(L, 2) && push_option(L, UP_BUDGET))
+    same = count_keys(L, 2) == count_keys(L, begun) && same_entries(L, 2, begun, p->nin) && same_options(L, begun, p);
+  lua_settop(L, begun - 1);
   return same;
 }
 
 /*: Program:run(arguments) -> Tensor. Runs it: `{ x, y, out = { loss }, step = n, budget_us = n }`. Inputs in order; `out`:
 ** Tensors that take the outputs, so that a run makes nothing; `step` numbers the run for random numbers. With `budget_us` it
-** works for so many microseconds and gives false, or true and the outputs once it is done; call it again, without arguments, to
-** go on. */
+** works for so many microseconds and gives false, or true and the outputs once it is done; call it again, with the same arguments
+** or none, to go on. Other tensors begin another run; `cancel` gives this one up. */
 static int run(lua_State *L) {
   moon_bind *b = moon__lua_bind(L);
   moon_lua_program *p = self(L, b, "run");
@@ -301,7 +341,7 @@ static int run(lua_State *L) {
   lua_settop(L, 2);
   if (p->running) {
     push_kept(L, 1);
-    if (lua_istable(L, -1) && is_resume(L)) return resume(L, b, p);
+    if (lua_istable(L, -1) && is_resume(L, p)) return resume(L, b, p);
     lua_pop(L, 1);
   } else if (lua_isnil(L, 2)) {
     return moon__lua_fail(L, "run: a table of inputs is expected: no run in slices has begun");

@@ -15,9 +15,9 @@ local Network = util.class("Network", Layer)
 
 local NAME_ROWS = { { "name", "name" }, { "trainable", "boolean", default = true } }
 
---- Begins an instance: its name and empty state. rawset, because instances of `nn.module` note what a script assigns.
 Network.autocast = false -- its layers have policies of their own
 
+--- Begins an instance: its name and empty state. rawset, because instances of `nn.module` note what a script assigns.
 function Network:begin(given)
   local settings = util.options(getmetatable(self).class_name, NAME_ROWS, given)
   rawset(self, "weights", {})

@@ -116,6 +116,32 @@ describe("a run in slices", function()
     assert.is_true(v:item() > 0)
   end)
 
+  it("goes on with the same tensors in a new table, as a frame writes it", function()
+    local v = core.variable(core.tensor(-1), "v")
+    local program = long_program(v)
+    local x, y = core.uniform { 32, 32 }, core.zeros { 32, 32 }
+    local whole = program:run { x }
+    v:assign(-1)
+    local slices, done = 0, nil
+    repeat
+      done = program:run { x, out = { y }, budget_us = 0.01 }
+      slices = slices + 1
+    until done or slices == 10000
+    assert.is_true(done and slices > 1)
+    assert.same(whole:totable(), y:totable())
+    -- Another input, output or step is another run, and an unknown key an error.
+    for _, other in ipairs { { core.eye(32), out = { y } }, { x, out = { core.zeros { 32, 32 } } }, { x, out = { y }, step = 1 } } do
+      assert.is_false((program:run { x, out = { y }, budget_us = 0.01 }))
+      other.budget_us = 0.01
+      local again = 1
+      while not program:run(other) do again = again + 1 end
+      assert.equal(slices, again)
+    end
+    assert.is_false((program:run { x, out = { y }, budget_us = 0.01 }))
+    assert.error_matches(function() program:run { x, out = { y }, budget = 1, budget_us = 1 } end, "unknown key 'budget'")
+    program:cancel()
+  end)
+
   it("keeps what it needs alive", function()
     local program = long_program(core.variable(core.tensor(0), "v"))
     local done, y = program:run { core.eye(32), budget_us = 0.01 }
