@@ -110,3 +110,13 @@ describe("convolutions", function()
     testing.raises(function() layer(ml.ones { 1, 2, 2, 3 }) end, "conv")
   end)
 end)
+
+describe("bias and activation of a convolution", function()
+  it("are applied where it is computed: no launch of their own, no copy of the bias over the image", function()
+    local model = ml.Sequential {
+      ml.input { nil, 16, 16, 8 }, nn.Conv2D { 24, 5, activation = "relu" }, nn.DepthwiseConv2D { 3, activation = "relu6" },
+    }
+    local program = model:program("predict", ml.zeros { 2, 16, 16, 8 })
+    assert.equal(2, program:stats().launches, program:explain())
+  end)
+end)
