@@ -78,7 +78,9 @@ describe("the prompt on a terminal", function()
   local function type_in(...)
     local words = {}
     for i, word in ipairs { ... } do words[i] = "'" .. word:gsub("'", "'\\''") .. "'" end
-    local command = ("TERM=xterm '%s/spec/lua/pty' '%s/moonlet' %s 2>&1"):format(build, build, table.concat(words, " "))
+    -- libedit leaves memory behind when it ends, which is not ours to find.
+    local command = "ASAN_OPTIONS=detect_leaks=0 TERM=xterm '%s/spec/lua/pty' '%s/moonlet' %s 2>&1"
+    command = command:format(build, build, table.concat(words, " "))
     local pipe = assert(io.popen(command))
     local text = pipe:read "a"
     pipe:close()

@@ -11,9 +11,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
+#include <termios.h>
 #include <unistd.h>
 
-enum { OUTPUT_BYTES = 1 << 16, PATIENCE_MS = 60000 };
+enum { OUTPUT_BYTES = 1 << 16, PATIENCE_MS = 60000, TURN_MS = 5 };
 
 typedef struct terminal {
   int fd;
@@ -49,7 +50,13 @@ static int listen_on(terminal *t) {
   return 1;
 }
 
+/* Types when the program takes keys one by one: what comes before that, the terminal would keep for a whole line. */
 static int say(terminal *t, const char *text) {
+  struct termios mode;
+  for (int ms = 0; tcgetattr(t->fd, &mode) == 0 && (mode.c_lflag & ICANON); ms += TURN_MS) {
+    if (ms > PATIENCE_MS) return 0;
+    poll(NULL, 0, TURN_MS);
+  }
   t->sent = t->n;
   return write(t->fd, text, strlen(text)) == (ssize_t)strlen(text);
 }
@@ -68,7 +75,10 @@ int main(int argc, char **argv) {
     if (!say(&t, argv[i + 1])) return 1;
   }
   while (listen_on(&t)) continue;
-  waitpid(t.program, &status, 0);
+  for (int ms = 0; waitpid(t.program, &status, WNOHANG) == 0; ms += TURN_MS) {
+    if (ms > PATIENCE_MS) kill(t.program, SIGKILL);
+    poll(NULL, 0, TURN_MS);
+  }
   printf("%s\nended with %d\n", t.output, WIFEXITED(status) ? WEXITSTATUS(status) : -1);
   return 0;
 }
