@@ -122,7 +122,7 @@ describe("a run in slices", function()
     local x, y = core.uniform { 32, 32 }, core.zeros { 32, 32 }
     local whole = program:run { x }
     v:assign(-1)
-    local slices, done = 0, nil
+    local slices, done = 0
     repeat
       done = program:run { x, out = { y }, budget_us = 0.01 }
       slices = slices + 1
@@ -130,7 +130,8 @@ describe("a run in slices", function()
     assert.is_true(done and slices > 1)
     assert.same(whole:totable(), y:totable())
     -- Another input, output or step is another run, and an unknown key an error.
-    for _, other in ipairs { { core.eye(32), out = { y } }, { x, out = { core.zeros { 32, 32 } } }, { x, out = { y }, step = 1 } } do
+    local others = { { core.eye(32), out = { y } }, { x, out = { core.zeros { 32, 32 } } }, { x, out = { y }, step = 1 } }
+    for _, other in ipairs(others) do
       assert.is_false((program:run { x, out = { y }, budget_us = 0.01 }))
       other.budget_us = 0.01
       local again = 1
