@@ -6,15 +6,6 @@
 #include "conv.h"
 #include "local.h"
 
-#define FIND_INPUT                                                                                             \
-  const long m0 = n0_[q] * s0 + k0 * d0 - l0; const long m1 = n1_[q] * s1 + k1 * d1 - l1;                        \
-  const long m2 = n2_[q] * s2 + k2 * d2 - l2;                                                                   \
-  const bool inside = m0 >= 0 && m0 < i0n && m1 >= 0 && m1 < i1n && m2 >= 0 && m2 < i2n;
-#define FIND_OUTPUT                                                                                            \
-  const long t0 = n0_[q] + l0 - k0 * d0; const long t1 = n1_[q] + l1 - k1 * d1; const long t2 = n2_[q] + l2 - k2 * d2; \
-  const long m0 = t0 / s0; const long m1 = t1 / s1; const long m2 = t2 / s2;                                    \
-  const bool inside = t0 >= 0 && t0 % s0 == 0 && m0 < o0n && t1 >= 0 && t1 % s1 == 0 && m1 < o1n &&              \
-                      t2 >= 0 && t2 % s2 == 0 && m2 < o2n;
 #define TAP(of) const long k0 = (of) / (k1n * k2n); const long k1 = (of) / k2n % k1n; const long k2 = (of) % k2n;
 
 /* Sums over taps and channels. N: places of the result, CN channels; M, CM: of the source. WEIGHT(tap, c, column): of a group's. */
@@ -35,14 +26,14 @@
       n0_[q] = left % N##0n; b_[q] = left / N##0n;                                                             \
     }                                                                                                          \
     MOON_CL_LOCAL_PRODUCT(MOON_CL_A_TERMS,                                                                     \
-      TAP(term / channels) FIND                                                                                \
+      TAP(term / channels) FIND(q)                                                                             \
       if (inside) value = x[(((b_[q] * M##0n + m0) * M##1n + m1) * M##2n + m2) * CM + term % channels];,       \
       B_PLACE, value = WEIGHT(term / channels, term % channels, column);, y[row * CN + column])                \
   }
 #define FORWARD_WEIGHT(tap, c, column) w[((tap) * gc + (c)) * cy + (column)]
 #define BACKWARD_WEIGHT(tap, c, column) w[((tap) * gc + (column)) * cy + (c)]
-static const char conv_text[] = CL_(SUMS_TEXT(o, i, cy, cx, FIND_INPUT, MOON_CL_B_COLUMNS, FORWARD_WEIGHT));
-static const char input_grad_text[] = CL_(SUMS_TEXT(i, o, cx, cy, FIND_OUTPUT, MOON_CL_B_TERMS, BACKWARD_WEIGHT));
+static const char conv_text[] = CL_(SUMS_TEXT(o, i, cy, cx, MOON_CL_FIND_INPUT, MOON_CL_B_COLUMNS, FORWARD_WEIGHT));
+static const char input_grad_text[] = CL_(SUMS_TEXT(i, o, cx, cy, MOON_CL_FIND_OUTPUT, MOON_CL_B_TERMS, BACKWARD_WEIGHT));
 
 /* (x, dy) -> dw */
 static const char filter_grad_text[] = CL_(

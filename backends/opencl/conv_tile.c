@@ -33,7 +33,7 @@ enum { EXTRA = 1 + MOON_CL_GEOMETRY, ITEMS = 32, PLACES = 8192 };
     for (long k0 = 0; k0 < k0n; k0++) for (long k1 = 0; k1 < k1n; k1++) for (long k2 = 0; k2 < k2n; k2++) {               \
       __global const T *q[MR];                                                                                            \
       UNROLL for (int i = 0; i < MR; i++) {                                                                               \
-        FIND                                                                                                              \
+        FIND(i)                                                                                                           \
         q[i] = inside ? x + (((b_[i] * M##0n + m0) * M##1n + m1) * M##2n + m2) * CM : zeros;                              \
       }                                                                                                                   \
       for (long c = 0; c < gm; c++) { MOON_CL_TILE_STEP(q[i][c]) }                                                        \
@@ -41,17 +41,8 @@ enum { EXTRA = 1 + MOON_CL_GEOMETRY, ITEMS = 32, PLACES = 8192 };
     __global T *y = AT(T, 1) + first * CN + group * gn + panel * NB;                                                      \
     MOON_CL_TILE_STORE(places - first, y + i * CN, gn - panel * NB)                                                       \
   }
-#define FIND_INPUT                                                                                             \
-  const long m0 = n0_[i] * s0 + k0 * d0 - l0; const long m1 = n1_[i] * s1 + k1 * d1 - l1;                        \
-  const long m2 = n2_[i] * s2 + k2 * d2 - l2;                                                                   \
-  const bool inside = m0 >= 0 && m0 < i0n && m1 >= 0 && m1 < i1n && m2 >= 0 && m2 < i2n;
-#define FIND_OUTPUT                                                                                            \
-  const long t0 = n0_[i] + l0 - k0 * d0; const long t1 = n1_[i] + l1 - k1 * d1; const long t2 = n2_[i] + l2 - k2 * d2; \
-  const long m0 = t0 / s0; const long m1 = t1 / s1; const long m2 = t2 / s2;                                    \
-  const bool inside = t0 >= 0 && t0 % s0 == 0 && m0 < o0n && t1 >= 0 && t1 % s1 == 0 && m1 < o1n &&              \
-                      t2 >= 0 && t2 % s2 == 0 && m2 < o2n;
-static const char conv_text[] = CL_(TILE_TEXT(o, i, cy, cx, FIND_INPUT));
-static const char input_grad_text[] = CL_(TILE_TEXT(i, o, cx, cy, FIND_OUTPUT));
+static const char conv_text[] = CL_(TILE_TEXT(o, i, cy, cx, MOON_CL_FIND_INPUT));
+static const char input_grad_text[] = CL_(TILE_TEXT(i, o, cx, cy, MOON_CL_FIND_OUTPUT));
 
 /* p: bytes of zeros, where. */
 static const char zeros_text[] = CL(

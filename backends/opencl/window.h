@@ -31,4 +31,14 @@ void moon__cl_geometry(const moon_geometry *g, int64_t *p);
   for (long k0 = 0; k0 < k0n; k0++) { check(0)                     \
     for (long k1 = 0; k1 < k1n; k1++) { check(1)                   \
       for (long k2 = 0; k2 < k2n; k2++) { check(2)
+/* What tap k0, k1, k2 multiplies for place n0_[at], n1_[at], n2_[at] of the result: m0, m1, m2, and whether it is inside. */
+#define MOON_CL_FIND_INPUT(at)                                                                                 \
+  const long m0 = n0_[at] * s0 + k0 * d0 - l0; const long m1 = n1_[at] * s1 + k1 * d1 - l1;                      \
+  const long m2 = n2_[at] * s2 + k2 * d2 - l2;                                                                  \
+  const bool inside = m0 >= 0 && m0 < i0n && m1 >= 0 && m1 < i1n && m2 >= 0 && m2 < i2n;
+#define MOON_CL_FIND_OUTPUT(at)                                                                                \
+  const long t0 = n0_[at] + l0 - k0 * d0; const long t1 = n1_[at] + l1 - k1 * d1; const long t2 = n2_[at] + l2 - k2 * d2; \
+  const long m0 = t0 / s0; const long m1 = t1 / s1; const long m2 = t2 / s2;                                    \
+  const bool inside = t0 >= 0 && t0 % s0 == 0 && m0 < o0n && t1 >= 0 && t1 % s1 == 0 && m1 < o1n &&              \
+                      t2 >= 0 && t2 % s2 == 0 && m2 < o2n;
 #endif
