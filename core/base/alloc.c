@@ -1,6 +1,7 @@
 /*
 ** alloc.c: counted memory over the host's realloc. A block is [raw .. header | bytes of the caller]: the caller's part begins at a
-** multiple of 64, the header just before it keeps the size and the way back to the raw block. Nothing else calls malloc.
+** multiple of 64, the header just before it keeps the size and the way back to the raw block. Large blocks of our own begin where a
+** large page does. Nothing else calls malloc.
 */
 #include "base/alloc.h"
 
@@ -10,9 +11,11 @@
 #include <string.h>
 
 #include "base/context.h"
+#include "base/os.h"
 #include "base/size.h"
 
 #define ALIGNMENT 64
+#define LARGE ((size_t)4 << 20) /* bytes of a block that is worth large pages */
 
 typedef struct block_header {
   size_t bytes; /* of the caller's part */
@@ -40,16 +43,18 @@ static char *raw_new(moon_runtime *runtime, size_t bytes) {
 }
 
 void *moon__alloc(moon_runtime *runtime, size_t bytes) {
-  size_t total;
+  bool large = bytes >= LARGE && !runtime->host.realloc;
+  size_t alignment = large ? MOON_LARGE_PAGE : ALIGNMENT, total;
   char *raw, *block;
-  if (!moon__add_size(bytes, OVERHEAD, &total) || total > PTRDIFF_MAX) return NULL;
+  if (!moon__add_size(bytes, alignment + sizeof(block_header), &total) || total > PTRDIFF_MAX) return NULL;
   raw = raw_new(runtime, total);
   if (!raw) return NULL;
   block = raw + sizeof(block_header);
-  block += (ALIGNMENT - (uintptr_t)block % ALIGNMENT) % ALIGNMENT;
+  block += (alignment - (uintptr_t)block % alignment) % alignment;
   header_of(block)->bytes = bytes;
   header_of(block)->shift = (size_t)(block - raw);
-  count_new(runtime, total);
+  if (large) moon__large_pages(block, bytes);
+  count_new(runtime, bytes + OVERHEAD);
   return block;
 }
 

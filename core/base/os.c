@@ -120,6 +120,8 @@ void moon__fork_word_free(_Atomic uint32_t *word) {
   if (word) munmap((void *)word, (size_t)sysconf(_SC_PAGESIZE));
 }
 
+void moon__large_pages(void *block, size_t bytes) { madvise(block, bytes & ~(MOON_LARGE_PAGE - 1), MADV_HUGEPAGE); }
+
 /* ---- machine ---- */
 
 int moon__cpu_count(void) {

@@ -30,6 +30,10 @@ void moon__signal_destroy(moon_signal *s);
 void moon__signal_wait(moon_signal *s, const _Atomic uint32_t *word, uint32_t seen);
 void moon__signal_wake_all(moon_signal *s);
 
+/* Wishes that the whole large pages of a block, which begins at a multiple of MOON_LARGE_PAGE and was not touched yet, be that. */
+#define MOON_LARGE_PAGE ((size_t)2 << 20)
+void moon__large_pages(void *block, size_t bytes);
+
 int moon__cpu_count(void);      /* cores this process may use */
 int64_t moon__cache_bytes(int level); /* of a core's first (data) or second level; a usual size where the system does not tell */
 double moon__clock_us(void);    /* monotonic */

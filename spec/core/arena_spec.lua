@@ -118,3 +118,24 @@ describe("idle programs", function()
     end
   end)
 end)
+
+describe("a large block", function()
+  -- Bytes of this process for which large pages were asked.
+  local function asked_bytes()
+    local sum, bytes = 0, 0
+    for line in io.lines "/proc/self/smaps" do
+      bytes = 1024 * (tonumber(line:match "^Size:%s*(%d+) kB") or bytes / 1024)
+      if line:find "^VmFlags:.* hg" then sum = sum + bytes end
+    end
+    return sum
+  end
+
+  it("lies on large pages where there are any", function()
+    local there = io.open "/sys/kernel/mm/transparent_hugepage/enabled"
+    if not there then return pending "no large pages on this system" end
+    there:close()
+    local t = core.zeros { 4096, 2048 }
+    assert.is_true(asked_bytes() >= 2 ^ 25, asked_bytes())
+    t:release()
+  end)
+end)
