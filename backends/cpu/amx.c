@@ -2,7 +2,9 @@
 ** amx.c: the matrix unit of x86-64 processors (AMX-BF16): whether it may be used, and a block of four tiles. The instructions are
 ** written out, so that any compiler and any -m flags will do; other machines say that they have none.
 */
-#include "gemm_bf16.h"
+#include "amx.h"
+
+#include <string.h>
 
 #include "base/os.h"
 
@@ -12,7 +14,8 @@
 bool moon__amx_usable(moon_isa isa) {
   unsigned a, b, c, d;
   const unsigned amx_bf16 = 1u << 22, amx_tile = 1u << 24;
-  if (isa != MOON_ISA_LEVEL_avx512 || !__get_cpuid_count(7, 0, &a, &b, &c, &d)) return false;
+  const char *word = moon__env("MOONLET_ISA");
+  if (isa != MOON_ISA_LEVEL_avx512 || (word && strcmp(word, "avx512") == 0) || !__get_cpuid_count(7, 0, &a, &b, &c, &d)) return false;
   return (d & amx_bf16) && (d & amx_tile) && moon__matrix_unit_allow();
 }
 
@@ -28,33 +31,67 @@ void moon__amx_begin(void) {
 
 void moon__amx_end(void) { __asm__ volatile("tilerelease" : : : "memory"); }
 
-void moon__amx_block(float *c, int64_t c_step, const uint16_t *a, int64_t a_strip, const uint16_t *b, int64_t b_strip, int64_t ntiles) {
-  int64_t row = 64, c_row = c_step * 4;
-  __asm__ volatile("tilezero %%tmm0\n tilezero %%tmm1\n tilezero %%tmm2\n tilezero %%tmm3" : : : "memory");
-  for (int64_t t = 0; t < ntiles; t++, a += MOON_AMX_TILE, b += MOON_AMX_TILE) {
-    __asm__ volatile(
-        "tileloadd (%2,%4,1), %%tmm6\n"
-        "tileloadd (%0,%4,1), %%tmm4\n"
-        "tileloadd (%1,%4,1), %%tmm5\n"
-        "tileloadd (%3,%4,1), %%tmm7\n"
-        "tdpbf16ps %%tmm6, %%tmm4, %%tmm0\n"
-        "tdpbf16ps %%tmm6, %%tmm5, %%tmm2\n"
-        "tdpbf16ps %%tmm7, %%tmm4, %%tmm1\n"
-        "tdpbf16ps %%tmm7, %%tmm5, %%tmm3\n"
-        : : "r"(a), "r"(a + a_strip), "r"(b), "r"(b + b_strip), "r"(row) : "memory");
+#define LOAD(to, p) __asm__ volatile("tileloadd (%0,%1,1), %%tmm" #to : : "r"(p), "r"((int64_t)64) : "memory");
+/* Tiles 4 and 5 are of a, 6 and 7 of b. */
+#define LOAD_A(p) LOAD(4, p) LOAD(5, (p) + a_step)
+#define LOAD_B(p) LOAD(6, p) LOAD(7, (p) + b_step)
+#define MULTIPLY                                     \
+  __asm__ volatile(                                  \
+      "tdpbf16ps %%tmm6, %%tmm4, %%tmm0\n"           \
+      "tdpbf16ps %%tmm7, %%tmm4, %%tmm1\n"           \
+      "tdpbf16ps %%tmm6, %%tmm5, %%tmm2\n"           \
+      "tdpbf16ps %%tmm7, %%tmm5, %%tmm3" : : : "memory");
+
+static void multiply(const uint16_t *a, int64_t a_step, const uint16_t *b, int64_t b_step, int64_t ntiles) {
+  for (; ntiles > 0; ntiles--, a += MOON_AMX_TILE, b += MOON_AMX_TILE) {
+    LOAD_B(b)
+    LOAD_A(a)
+    MULTIPLY
   }
-  __asm__ volatile(
-      "tilestored %%tmm0, (%0,%4,1)\n"
-      "tilestored %%tmm1, (%1,%4,1)\n"
-      "tilestored %%tmm2, (%2,%4,1)\n"
-      "tilestored %%tmm3, (%3,%4,1)\n"
-      : : "r"(c), "r"(c + 16), "r"(c + 16 * c_step), "r"(c + 16 * c_step + 16), "r"(c_row) : "memory");
+}
+
+/* Six of the nine products of parts, in an order that loads few tiles. The other three are below 2^-23 of the product of two numbers. */
+static void multiply_parts(const uint16_t *a, int64_t a_step, const uint16_t *b, int64_t b_step, int64_t ntiles) {
+  const int second = MOON_AMX_TILE, third = 2 * MOON_AMX_TILE;
+  for (; ntiles > 0; ntiles--, a += MOON_AMX_PARTS * MOON_AMX_TILE, b += MOON_AMX_PARTS * MOON_AMX_TILE) {
+    LOAD_A(a)
+    LOAD_B(b + third)
+    MULTIPLY
+    LOAD_B(b + second)
+    MULTIPLY
+    LOAD_A(a + second)
+    MULTIPLY
+    LOAD_B(b)
+    MULTIPLY
+    LOAD_A(a + third)
+    MULTIPLY
+    LOAD_A(a)
+    MULTIPLY
+  }
+}
+
+/* The four tiles of c. */
+#define EACH(word)                                                                                                          \
+  __asm__ volatile(word(0, "%0") word(1, "%1") word(2, "%2") word(3, "%3")                                                  \
+                   : : "r"(c), "r"(c + 16), "r"(c + 16 * c_step), "r"(c + 16 * c_step + 16), "r"(c_step * 4) : "memory");
+#define FETCH(tile, at) "tileloadd (" at ",%4,1), %%tmm" #tile "\n"
+#define STORE(tile, at) "tilestored %%tmm" #tile ", (" at ",%4,1)\n"
+#define CLEAR(tile, at) "tilezero %%tmm" #tile "\n"
+
+void moon__amx_block(float *c, int64_t c_step, const uint16_t *a, int64_t a_step, const uint16_t *b, int64_t b_step, int64_t ntiles,
+                     bool of_f32, bool add) {
+  if (add) EACH(FETCH)
+  else EACH(CLEAR)
+  if (of_f32) multiply_parts(a, a_step, b, b_step, ntiles);
+  else multiply(a, a_step, b, b_step, ntiles);
+  EACH(STORE)
 }
 #else
 bool moon__amx_usable(moon_isa isa) { return (void)isa, false; }
 void moon__amx_begin(void) {}
 void moon__amx_end(void) {}
-void moon__amx_block(float *c, int64_t c_step, const uint16_t *a, int64_t a_strip, const uint16_t *b, int64_t b_strip, int64_t ntiles) {
-  (void)c, (void)c_step, (void)a, (void)a_strip, (void)b, (void)b_strip, (void)ntiles;
+void moon__amx_block(float *c, int64_t c_step, const uint16_t *a, int64_t a_step, const uint16_t *b, int64_t b_step, int64_t ntiles,
+                     bool of_f32, bool add) {
+  (void)c, (void)c_step, (void)a, (void)a_step, (void)b, (void)b_step, (void)ntiles, (void)of_f32, (void)add;
 }
 #endif

@@ -17,6 +17,7 @@ typedef struct candidate {
 } candidate;
 
 static const candidate candidates[] = {
+    {MOON_OP_matmul, moon__cpu_matmul_amx_fits, moon__cpu_matmul_amx_plan, true},
     {MOON_OP_matmul, moon__cpu_matmul_bf16_fits, moon__cpu_matmul_bf16_plan, true},
     {MOON_OP_matmul, moon__cpu_openblas_fits, moon__cpu_openblas_plan, true},
     {MOON_OP_matmul, moon__cpu_matmul_fits, moon__cpu_matmul_plan, true},

@@ -34,8 +34,11 @@ bool moon__cpu_openblas_fits(const moon_fast *f); /* f32 and f64 */
 moon_status moon__cpu_openblas_plan(const moon_fast *f, moon_choice *c);
 bool moon__cpu_matmul_fits(const moon_fast *f);
 moon_status moon__cpu_matmul_plan(const moon_fast *f, moon_choice *c);
+bool moon__cpu_matmul_amx_pays(int64_t m, int64_t n, int64_t k); /* and the machine can */
+bool moon__cpu_matmul_amx_fits(const moon_fast *f);              /* f32, and bf16 with f32 sums; many rows */
+moon_status moon__cpu_matmul_amx_plan(const moon_fast *f, moon_choice *c);
 bool moon__cpu_matmul_bf16_has(const moon_node *node);
-bool moon__cpu_matmul_bf16_fits(const moon_fast *f); /* with f32 sums */
+bool moon__cpu_matmul_bf16_fits(const moon_fast *f); /* few rows, with f32 sums */
 moon_status moon__cpu_matmul_bf16_plan(const moon_fast *f, moon_choice *c);
 bool moon__cpu_matmul_f64_fits(const moon_fast *f);
 moon_status moon__cpu_matmul_f64_plan(const moon_fast *f, moon_choice *c);

@@ -22,8 +22,7 @@ typedef struct gemm_plan {
   const moon_gemm_set *set;
   moon_product p; /* as tiles see it */
   moon_gemm_tuning t;
-  int nbatch;
-  int64_t batch_size[MOON_MAX_DIMS], a_batch[MOON_MAX_DIMS], b_batch[MOON_MAX_DIMS]; /* outermost first */
+  moon_product_axes axes;
   moon_gemm_form form;
   int64_t wide; /* columns of a panel */
   int64_t m_blocks, n_blocks, k_segment;
@@ -82,7 +81,7 @@ void moon__gemm_panel(const moon_gemm_set *set, moon_gemm_form form, moon_gemm_t
 /* ---- Phases ---- */
 
 static int64_t batch_offset(const gemm_plan *g, const int64_t *strides, int64_t batch) {
-  return moon__offset_at(g->nbatch, g->batch_size, strides, batch);
+  return moon__offset_at(g->axes.n, g->axes.size, strides, batch);
 }
 
 static const float *matrix(const moon_array *x) { return (const float *)(const void *)x->data; }
@@ -92,7 +91,7 @@ static const float *right(const gemm_plan *g, const moon_call *call) { return ma
 static void pack_b_panel(const gemm_plan *g, const moon_call *call, int64_t job) {
   const moon_product *p = &g->p;
   int64_t panels = moon__ceildiv_i64(p->n, g->wide), which = job / panels, at = job % panels * g->wide;
-  const float *b = right(g, call) + batch_offset(g, g->b_batch, which) + at * p->b_column;
+  const float *b = right(g, call) + batch_offset(g, g->axes.b, which) + at * p->b_column;
   float *out = (float *)(void *)(call->scratch + g->b_packed) + which * g->b_packed_step + at * p->k;
   g->set->pack(out, b, p->k, moon__min_i64(g->wide, p->n - at), p->b_row, p->b_column, g->wide);
 }
@@ -100,7 +99,7 @@ static void pack_b_panel(const gemm_plan *g, const moon_call *call, int64_t job)
 static void pack_a_tile(const gemm_plan *g, const moon_call *call, int64_t job) {
   const moon_product *p = &g->p;
   int64_t height = g->t.height, tiles = moon__ceildiv_i64(p->m, height), which = job / tiles, at = job % tiles * height;
-  const float *a = left(g, call) + batch_offset(g, g->a_batch, which) + at * p->a_row;
+  const float *a = left(g, call) + batch_offset(g, g->axes.a, which) + at * p->a_row;
   float *out = (float *)(void *)(call->scratch + g->a_packed) + which * g->a_packed_step + at * p->k;
   g->set->pack(out, a, p->k, moon__min_i64(height, p->m - at), p->a_column, p->a_row, height);
 }
@@ -128,14 +127,14 @@ static const float *start_of(const gemm_plan *g, const moon_call *call, const bl
 static const float *columns_at(const gemm_plan *g, const moon_call *call, int64_t batch, int64_t k, int64_t column) {
   const moon_product *p = &g->p;
   if (g->t.pack_b != MOON_GEMM_PACK_ONCE)
-    return right(g, call) + batch_offset(g, g->b_batch, batch) + k * p->b_row + column * p->b_column;
+    return right(g, call) + batch_offset(g, g->axes.b, batch) + k * p->b_row + column * p->b_column;
   const float *b = (float *)(void *)(call->scratch + g->b_packed) + (g->b_matrices > 1 ? batch : 0) * g->b_packed_step;
   return b + column * p->k + k * g->wide;
 }
 
 static const float *rows_at(const gemm_plan *g, const moon_call *call, int64_t batch, int64_t row, int64_t k) {
   const moon_product *p = &g->p;
-  if (!g->t.pack_a) return left(g, call) + batch_offset(g, g->a_batch, batch) + row * p->a_row + k * p->a_column;
+  if (!g->t.pack_a) return left(g, call) + batch_offset(g, g->axes.a, batch) + row * p->a_row + k * p->a_column;
   const float *a = (float *)(void *)(call->scratch + g->a_packed) + (g->a_matrices > 1 ? batch : 0) * g->a_packed_step;
   return a + row * p->k + k * g->t.height;
 }
@@ -288,38 +287,42 @@ static void run_combine(const moon_call *call, int64_t first, int64_t last) {
 
 /* ---- Plan ---- */
 
-static bool read_shapes(gemm_plan *g, const moon_array *a, const moon_array *b) {
-  moon_product *p = &g->p;
+bool moon__product_read(moon_product *p, moon_product_axes *axes, const moon_array *a, const moon_array *b) {
   int nd = a->ndim;
   if (nd < 2 || b->ndim != nd) return false;
   p->m = a->shape[nd - 2], p->k = a->shape[nd - 1], p->n = b->shape[nd - 1];
   p->a_row = a->strides[nd - 2], p->a_column = a->strides[nd - 1];
   p->b_row = b->strides[nd - 2], p->b_column = b->strides[nd - 1];
   p->batch = 1;
-  for (int i = nd - 3; i >= 0; i--) { /* one b for the whole batch: its axes are more rows of a, where they lie so */
-    bool inner = g->nbatch == 0;
-    if (inner && b->strides[i] == 0 && (a->strides[i] == p->a_row * p->m || a->shape[i] == 1)) {
-      p->m *= a->shape[i];
-      continue;
-    }
-    p->batch *= a->shape[i];
-    g->batch_size[g->nbatch] = a->shape[i];
-    g->a_batch[g->nbatch] = a->strides[i];
-    g->b_batch[g->nbatch++] = b->strides[i];
+  axes->n = 0;
+  int first = nd - 2;
+  for (; first > 0 && b->strides[first - 1] == 0; first--) {
+    if (a->strides[first - 1] != p->a_row * p->m && a->shape[first - 1] != 1) break;
+    p->m *= a->shape[first - 1];
   }
-  for (int i = 0, j = g->nbatch - 1; i < j; i++, j--) {
-    int64_t s = g->batch_size[i], x = g->a_batch[i], y = g->b_batch[i];
-    g->batch_size[i] = g->batch_size[j], g->a_batch[i] = g->a_batch[j], g->b_batch[i] = g->b_batch[j];
-    g->batch_size[j] = s, g->a_batch[j] = x, g->b_batch[j] = y;
+  for (int i = 0; i < first; i++) {
+    p->batch *= a->shape[i];
+    axes->size[axes->n] = a->shape[i];
+    axes->a[axes->n] = a->strides[i];
+    axes->b[axes->n++] = b->strides[i];
   }
   return true;
 }
 
+static bool any(const int64_t *strides, int n) {
+  for (int i = 0; i < n; i++)
+    if (strides[i] != 0) return true;
+  return false;
+}
+
+bool moon__product_a_varies(const moon_product_axes *axes) { return any(axes->a, axes->n); }
+bool moon__product_b_varies(const moon_product_axes *axes) { return any(axes->b, axes->n); }
+
 static void turn_batch(gemm_plan *g) {
-  for (int i = 0; i < g->nbatch; i++) {
-    int64_t keep = g->a_batch[i];
-    g->a_batch[i] = g->b_batch[i];
-    g->b_batch[i] = keep;
+  for (int i = 0; i < g->axes.n; i++) {
+    int64_t keep = g->axes.a[i];
+    g->axes.a[i] = g->axes.b[i];
+    g->axes.b[i] = keep;
   }
 }
 
@@ -348,13 +351,8 @@ static bool take(moon_choice *c, size_t *at, int64_t count, int64_t each) {
 
 static bool lay_out(gemm_plan *g, moon_choice *c) {
   const moon_product *p = &g->p;
-  bool a_varies = false, b_varies = false;
-  for (int i = 0; i < g->nbatch; i++) {
-    a_varies |= g->a_batch[i] != 0;
-    b_varies |= g->b_batch[i] != 0;
-  }
-  g->a_matrices = a_varies ? p->batch : 1;
-  g->b_matrices = b_varies ? p->batch : 1;
+  g->a_matrices = moon__product_a_varies(&g->axes) ? p->batch : 1;
+  g->b_matrices = moon__product_b_varies(&g->axes) ? p->batch : 1;
   bool pack_b = g->t.pack_b == MOON_GEMM_PACK_ONCE;
   int64_t panels = moon__ceildiv_i64(p->n, g->wide), tiles = moon__ceildiv_i64(p->m, g->t.height);
   if (!moon__mul_i64(panels * g->wide, p->k, &g->b_packed_step) || !moon__mul_i64(tiles * g->t.height, p->k, &g->a_packed_step))
@@ -448,15 +446,16 @@ static const char *tune(const moon_fast *f, gemm_plan *g) {
 }
 
 bool moon__cpu_matmul_fits(const moon_fast *f) {
-  gemm_plan g = {0};
-  return f->in[0].dtype == MOON_DTYPE_f32 && f->out[0].dtype == MOON_DTYPE_f32 && read_shapes(&g, &f->in[0], &f->in[1]);
+  moon_product p;
+  moon_product_axes axes;
+  return f->in[0].dtype == MOON_DTYPE_f32 && f->out[0].dtype == MOON_DTYPE_f32 && moon__product_read(&p, &axes, &f->in[0], &f->in[1]);
 }
 
 moon_status moon__cpu_matmul_plan(const moon_fast *f, moon_choice *c) {
   gemm_plan *g = moon__fast_state(f, c, sizeof *g + (f->epilogue ? sizeof *g->finish : 0));
   if (!g) return MOON_EMEMORY;
   g->set = MOON_ISA_PICK(f->isa, moon__gemm_set);
-  read_shapes(g, &f->in[0], &f->in[1]);
+  moon__product_read(&g->p, &g->axes, &f->in[0], &f->in[1]);
   g->p.finished = f->epilogue != NULL;
   c->kernel = MOON_ISA_TEXT(f->isa, "cpu_matmul_f32");
   if (g->p.m == 0 || g->p.n == 0 || g->p.batch == 0) return f->epilogue ? MOON_EUNSUPPORTED : MOON_OK; /* nothing to compute */

@@ -1,6 +1,6 @@
 /*
 ** gemm_bf16_isa.c: vector code of bf16 products, compiled once per instruction set: products of few rows, which read a large matrix
-** once and so go as fast as memory gives it, and the pairing of rows for the matrix unit.
+** once and so go as fast as memory gives it.
 */
 #include "gemm_bf16.h"
 
@@ -79,10 +79,4 @@ static void dots(float *c, int64_t c_step, const float *a, int64_t a_step, const
     for (int64_t i = 0; i < m; i++) dot_rows(c + i * c_step + j, a + i * a_step, b + j * b_step, b_step, n - j < 4 ? (int)(n - j) : 4, k);
 }
 
-static void interleave(uint32_t *out, const uint16_t *x, const uint16_t *y) {
-  for (int i = 0; i < 16; i += VL) {
-    vstore((float *)(void *)(out + i), (vf)(vwiden(x + i) | vwiden(y + i) << 16));
-  }
-}
-
-const moon_gemm_bf16_set MOON_ISA_NAME(moon__gemm_bf16_set) = {.stream = stream, .dots = dots, .interleave = interleave};
+const moon_gemm_bf16_set MOON_ISA_NAME(moon__gemm_bf16_set) = {.stream = stream, .dots = dots};

@@ -6,6 +6,7 @@
 */
 #ifndef MOON_GEMM_TUNING_H
 #define MOON_GEMM_TUNING_H
+#include "cpu.h"
 #include "gemm.h"
 
 /* Floats of a part of a panel of b that a job packs for itself, and of sums that stay with a job until a loop finishes them. */
@@ -16,6 +17,18 @@ typedef struct moon_product {
   int64_t a_row, a_column, b_row, b_column; /* elements from row to row, from column to column */
   bool finished; /* a loop runs over each block of c (epilogue.h) */
 } moon_product;
+
+/* Its axes of batch, outermost first; steps in elements. */
+typedef struct moon_product_axes {
+  int n;
+  int64_t size[MOON_MAX_DIMS], a[MOON_MAX_DIMS], b[MOON_MAX_DIMS];
+} moon_product_axes;
+
+/* Reads a product's operands: axes of a batch that has one b become rows of a, where they lie so. False: these are no matrices. */
+bool moon__product_read(moon_product *p, moon_product_axes *axes, const moon_array *a, const moon_array *b);
+/* Do matrices of a, of b, differ along the batch? */
+bool moon__product_a_varies(const moon_product_axes *axes);
+bool moon__product_b_varies(const moon_product_axes *axes);
 
 /* TILES: register tiles. DOTS: rows of a times rows of b', both along k. STREAM: b passes by once, c stays in the first-level cache. */
 typedef enum moon_gemm_way { MOON_GEMM_TILES, MOON_GEMM_DOTS, MOON_GEMM_STREAM } moon_gemm_way;

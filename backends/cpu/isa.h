@@ -8,7 +8,7 @@
 
 typedef enum moon_isa { MOON_ISA_LEVEL_baseline, MOON_ISA_LEVEL_avx2, MOON_ISA_LEVEL_avx512 } moon_isa;
 
-/* The best set that the processor and the system have; MOONLET_ISA (baseline, avx2, avx512) can only lower it. */
+/* The best set that the processor and the system have; MOONLET_ISA can only lower it: baseline, avx2, avx512, amx (with the matrix unit). */
 moon_isa moon__cpu_isa(void);
 
 #define MOON_ISA_PASTE_TOKENS(a, b) a##_##b

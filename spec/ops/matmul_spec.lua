@@ -61,7 +61,7 @@ describe("matmul", function()
 
   it("is right at sizes around tiles and blocks, whichever way the operands lie", function()
     local sizes = { { 1, 1, 1 }, { 1, 70, 33 }, { 3, 17, 65 }, { 13, 31, 31 }, { 14, 32, 32 }, { 15, 33, 33 }, { 29, 7, 130 },
-      { 5, 1030, 18 } }
+      { 5, 1030, 18 }, { 64, 64, 64 }, { 97, 100, 65 }, { 130, 290, 70 } }
     for _, s in ipairs(sizes) do
       local m, k, n = s[1], s[2], s[3]
       local a, b = core.uniform({ m, k }, -1, 1), core.uniform({ k, n }, -1, 1)
@@ -76,6 +76,37 @@ describe("matmul", function()
         assert(worst(take(at):transpose():matmul(take(bt):transpose()):totable(), want) < limit, label .. ", both transposed")
       end
     end
+  end)
+
+  -- Kernels that make a number of parts must not make NaN of an infinity.
+  it("keeps infinities and NaNs where they belong", function()
+    local m, k, n = 70, 96, 130
+    local a, b = core.uniform({ m, k }, 0.5, 1), core.uniform({ k, n }, 0.5, 1)
+    local clean = a:matmul(b)
+    local row, column = core.zeros { m, 1 }, core.zeros { 1, n }
+    row[3], row[40], row[41], column[1][129] = 1 / 0, -1 / 0, 0 / 0, 1 / 0
+    local function spoil(x, y) return x:matmul(y):totable() end
+    local rows, columns, both = spoil(a + row, b), spoil(a, b + column), spoil(a + row, b + column)
+    local kept = clean:totable()
+    for i = 1, m do
+      for j = 1, n do
+        local want = i == 3 and 1 / 0 or i == 40 and -1 / 0 or i ~= 41 and kept[i][j] or nil
+        if want then assert.equal(want, rows[i][j]) else assert(rows[i][j] ~= rows[i][j]) end
+        assert.equal(j == 129 and 1 / 0 or kept[i][j], columns[i][j])
+      end
+      local crossed = both[i][129]
+      if i == 41 then assert(crossed ~= crossed) else assert.equal(i == 40 and -1 / 0 or 1 / 0, crossed) end
+    end
+  end)
+
+  it("is as near as sums of f32 come, of numbers of any size", function()
+    local m, k, n = 96, 512, 80
+    local a = core.normal { m, k } * core.exp(core.uniform({ m, 1 }, -30, 30))
+    local b = core.normal { k, n } * core.exp(core.uniform({ 1, n }, -30, 30))
+    local function wide(t) return t:cast "f64" end
+    local error = core.abs(wide(a:matmul(b)) - wide(a):matmul(wide(b)))
+    local scale = wide(core.abs(a)):matmul(wide(core.abs(b)))
+    assert((error / scale):max():item() < 1e-6)
   end)
 
   it("gives equal bits on one thread and two, on every instruction set", function()

@@ -27,7 +27,7 @@ end
 --- Runs a script that prints one number on every instruction set with 1 and 2 threads: each must print a number, and the number of
 --- threads must not change it.
 function process.on_all_machines(script, check)
-  for _, isa in ipairs { "baseline", "avx2", "avx512" } do
+  for _, isa in ipairs { "baseline", "avx2", "avx512", "amx" } do
     local one = process.output_of(script, "MOONLET_ISA=" .. isa .. " MOONLET_THREADS=1")
     check(isa, one:match "^%-?%d+\n$" ~= nil, one)
     local two = process.output_of(script, "MOONLET_ISA=" .. isa .. " MOONLET_THREADS=2")

@@ -1,0 +1,310 @@
+/*
+** gemm_amx.c: products by the processor's matrix unit (amx.h), of bf16 matrices and of f32 ones, with f32 sums.
+** Shape letters: a [m, k], b [k, n], c [m, n], each times a batch.
+**
+** An f32 number is the sum of three of bf16, so a product of f32 matrices is six of bf16, which the unit still makes in less time than
+** vectors take. Its sums are nearer to the true ones than those of a chain of multiply-adds, since pairs are added at a time. What an
+** infinity makes of its parts is mended afterwards.
+** A first phase packs the operand that is shorter across into strips of tiles; jobs share it. Each job packs 64 rows or columns of
+** the other one for itself, a part of k at a time, and goes over a block of the shared strips that stays in the second-level cache.
+** A loop that finishes the product runs over each block, which is on the stack then.
+*/
+#include "amx.h"
+
+#include <string.h>
+
+#include "base/os.h"
+#include "base/size.h"
+#include "epilogue.h"
+#include "fast.h"
+#include "gemm_tuning.h"
+#include "plain.h"
+
+/* Numbers of bf16 that a job packs, strips of 16 that it owns at most, and sums, both on the stack; two strips are a block's side. */
+enum { OWN_HALVES = 49152, OWN_STRIPS = 4, SUMS = 8192, SIDE = 2 * MOON_AMX_ROWS };
+
+/* One of the operands. */
+typedef struct side {
+  bool is_a;
+  int64_t size, along, across; /* rows of a or columns of b; elements from k to k + 1, and from one of these to the next */
+  const int64_t *batch;        /* steps of the axes of the batch */
+} side;
+
+typedef struct amx_plan {
+  const moon_amx_set *set;
+  const moon_gemm_set *f32; /* it knows how to transpose */
+  bool of_f32;
+  int64_t m, n, k, batch;
+  moon_product_axes axes;
+  side own, shared;
+  int64_t tile;                      /* numbers of a tile, or of the three of f32 */
+  int64_t ntiles, depth;             /* tiles along k, and of them packed by a job at a time */
+  int64_t own_block, shared_block;   /* of a job; the shared one is gone through sub_block at a time */
+  int64_t sub_block;
+  int64_t own_blocks, shared_blocks, shared_strips, matrices; /* shared strips of a matrix; shared matrices that differ */
+  size_t packed, infinite;           /* in scratch: the strips, and of each four of them whether one holds an infinity */
+  moon_finish *finish;               /* behind the plan; NULL: none */
+} amx_plan;
+
+static const char *matrix(const amx_plan *g, const moon_call *call, const side *s, int64_t batch) {
+  const moon_array *x = &call->in[s->is_a ? 0 : 1];
+  return moon__at(x, moon__offset_at(g->axes.n, g->axes.size, s->batch, batch));
+}
+
+/* ---- Packing ---- */
+
+/* A tile of bf16 whose numbers come one by one: at ends, and from odd strides. */
+static void pack_slowly(uint16_t *out, const uint16_t *x, const side *s, int64_t depth, int64_t width) {
+  memset(out, 0, MOON_AMX_TILE * sizeof *out);
+  for (int64_t i = 0; i < width; i++)
+    for (int64_t k = 0; k < depth; k++) out[s->is_a ? i * 32 + k : k / 2 * 32 + i * 2 + k % 2] = x[k * s->along + i * s->across];
+}
+
+static void pack_bf16(const amx_plan *g, const side *s, uint16_t *out, const uint16_t *x, int64_t depth, int64_t width) {
+  uint32_t pairs[MOON_AMX_TILE / 2];
+  float *out_pairs = (float *)(void *)out;
+  bool whole = depth == MOON_AMX_K && width == MOON_AMX_ROWS;
+  if (whole && s->is_a && s->along == 1) {
+    for (int i = 0; i < MOON_AMX_ROWS; i++) memcpy(out + i * MOON_AMX_K, x + i * s->across, MOON_AMX_K * sizeof *x);
+  } else if (whole && s->across == 1) {
+    uint32_t *to = s->is_a ? pairs : (uint32_t *)(void *)out;
+    for (int k = 0; k < MOON_AMX_K / 2; k++) g->set->interleave(to + k * 16, x + 2 * k * s->along, x + (2 * k + 1) * s->along);
+    if (s->is_a) g->f32->pack(out_pairs, (const float *)(const void *)pairs, 16, 16, 1, 16, 16);
+  } else if (whole && s->along == 1 && s->across % 2 == 0) {
+    g->f32->pack(out_pairs, (const float *)(const void *)x, 16, 16, 1, s->across / 2, 16);
+  } else {
+    pack_slowly(out, x, s, depth, width);
+  }
+}
+
+/* Numbers that do not lie as the tile's do, and those at ends, are copied to where they do. True: one of them is infinite. */
+static bool pack_f32(const amx_plan *g, const side *s, uint16_t *out, const float *x, int64_t depth, int64_t width) {
+  _Alignas(64) float copy[MOON_AMX_TILE];
+  bool whole = depth == MOON_AMX_K && width == MOON_AMX_ROWS;
+  int64_t step = s->is_a ? s->across : s->along, side_by_side = s->is_a ? s->along : s->across;
+  if (!whole || side_by_side != 1) {
+    if (!whole) memset(copy, 0, sizeof copy);
+    if (s->is_a) g->f32->pack(copy, x, width, depth, s->across, s->along, MOON_AMX_K);
+    else g->f32->pack(copy, x, depth, width, s->along, s->across, MOON_AMX_ROWS);
+    x = copy;
+    step = s->is_a ? MOON_AMX_K : MOON_AMX_ROWS;
+  }
+  return (s->is_a ? g->set->split_a : g->set->split_b)(out, x, step);
+}
+
+/* Strips [first, first + n) of a matrix, `depth` tiles from tile t on; out_step from strip to strip. True: there is an infinity. */
+static bool pack_strips(const amx_plan *g, const side *s, const char *x, int64_t first, int64_t n, int64_t t, int64_t depth, uint16_t *out,
+                        int64_t out_step) {
+  bool infinite = false;
+  for (int64_t i = 0; i < depth; i++, t++)
+    for (int64_t j = 0; j < n; j++) {
+      int64_t k = t * MOON_AMX_K, at = (first + j) * MOON_AMX_ROWS, from = k * s->along + at * s->across;
+      int64_t deep = moon__min_i64(MOON_AMX_K, g->k - k), width = moon__min_i64(MOON_AMX_ROWS, s->size - at);
+      uint16_t *tile = out + j * out_step + i * g->tile;
+      if (width <= 0) memset(tile, 0, (size_t)g->tile * sizeof *tile);
+      else if (g->of_f32) infinite |= pack_f32(g, s, tile, (const float *)(const void *)x + from, deep, width);
+      else pack_bf16(g, s, tile, (const uint16_t *)(const void *)x + from, deep, width);
+    }
+  return infinite;
+}
+
+static uint16_t *shared_strip(const amx_plan *g, const moon_call *call, int64_t which, int64_t strip) {
+  return (uint16_t *)(void *)(call->scratch + g->packed) + (which * g->shared_strips + strip) * g->ntiles * g->tile;
+}
+
+/* A job packs two strips. */
+static void run_pack(const moon_call *call, int64_t first, int64_t last) {
+  const amx_plan *g = call->state;
+  for (int64_t job = first; job < last; job++) {
+    int64_t which = job / (g->shared_strips / 2), strip = job % (g->shared_strips / 2) * 2;
+    call->scratch[g->infinite + (size_t)job] = pack_strips(g, &g->shared, matrix(g, call, &g->shared, which), strip, 2, 0, g->ntiles,
+                                                           shared_strip(g, call, which, strip), g->ntiles * g->tile);
+  }
+}
+
+/* ---- Blocks of sums ---- */
+
+/* Rows [i, i + m) and columns [j, j + n) of a product of the batch. */
+typedef struct block { int64_t batch, i, j, m, n; } block;
+
+/* What a job packed of its own operand: from tile `at` on (-1: nothing yet). */
+typedef struct own_part {
+  _Alignas(64) uint16_t tiles[OWN_HALVES];
+  int64_t at;
+  bool infinite;
+} own_part;
+
+static void multiply(const amx_plan *g, const moon_call *call, const block *at, const own_part *own, int64_t t, int64_t depth, float *c,
+                     int64_t c_step) {
+  const bool own_a = g->own.is_a;
+  int64_t own_step = depth * g->tile, shared_step = g->ntiles * g->tile;
+  int64_t across = own_a ? at->m : at->n, along = own_a ? at->n : at->m, first = own_a ? at->j : at->i;
+  for (int64_t x = 0; x < along; x += SIDE) {
+    const uint16_t *shared = shared_strip(g, call, g->matrices > 1 ? at->batch : 0, (first + x) / MOON_AMX_ROWS) + t * g->tile;
+    for (int64_t y = 0; y < across; y += SIDE) {
+      const uint16_t *mine = own->tiles + y / MOON_AMX_ROWS * own_step;
+      if (own_a) moon__amx_block(c + y * c_step + x, c_step, mine, own_step, shared, shared_step, depth, g->of_f32, t > 0);
+      else moon__amx_block(c + x * c_step + y, c_step, shared, shared_step, mine, own_step, depth, g->of_f32, t > 0);
+    }
+  }
+}
+
+static void make_sums(const amx_plan *g, const moon_call *call, const block *at, own_part *own, float *c, int64_t c_step) {
+  int64_t strips = moon__ceildiv_i64(g->own.is_a ? at->m : at->n, SIDE) * 2;
+  int64_t first = (g->own.is_a ? at->i : at->j) / MOON_AMX_ROWS;
+  for (int64_t t = 0; t < g->ntiles; t += g->depth) {
+    int64_t depth = moon__min_i64(g->depth, g->ntiles - t);
+    if (own->at != t) {
+      own->infinite |= pack_strips(g, &g->own, matrix(g, call, &g->own, at->batch), first, strips, t, depth, own->tiles, depth * g->tile);
+      own->at = t;
+    }
+    multiply(g, call, at, own, t, depth, c, c_step);
+  }
+}
+
+/* An infinity times 0 is NaN, and so are its parts: such sums are made again, number by number. */
+static void mend(const amx_plan *g, const moon_call *call, const block *at, float *c, int64_t c_step) {
+  const side *a = g->own.is_a ? &g->own : &g->shared, *b = g->own.is_a ? &g->shared : &g->own;
+  const float *x = (const float *)(const void *)matrix(g, call, a, at->batch) + at->i * a->across;
+  const float *y = (const float *)(const void *)matrix(g, call, b, at->batch) + at->j * b->across;
+  for (int64_t i = 0; i < at->m; i++)
+    for (int64_t j = 0; j < at->n; j++) {
+      float *sum = c + i * c_step + j;
+      if (*sum == *sum) continue;
+      *sum = 0;
+      for (int64_t k = 0; k < g->k && *sum == *sum; k++) *sum += x[i * a->across + k * a->along] * y[j * b->across + k * b->along];
+    }
+}
+
+static bool has_infinity(const amx_plan *g, const moon_call *call, const block *at, const own_part *own) {
+  int64_t first = g->own.is_a ? at->j : at->i, size = g->own.is_a ? at->n : at->m;
+  const char *pairs = call->scratch + g->infinite + (g->matrices > 1 ? at->batch : 0) * (g->shared_strips / 2);
+  bool any = own->infinite;
+  for (int64_t x = first / SIDE; x < moon__ceildiv_i64(first + size, SIDE); x++) any |= pairs[x] != 0;
+  return any;
+}
+
+/* The block's sums: in c itself, or on the stack where they are cut off or not yet what is wanted. */
+static void make_block(const amx_plan *g, const moon_call *call, const block *at, own_part *own, moon_finishing *finishing) {
+  _Alignas(64) float sums[SUMS];
+  float *c = (float *)(void *)call->out[0].data + (at->batch * g->m + at->i) * g->n + at->j;
+  bool in_place = !finishing && at->m % SIDE == 0 && at->n % SIDE == 0;
+  float *to = in_place ? c : sums;
+  int64_t step = in_place ? g->n : moon__ceildiv_i64(at->n, SIDE) * SIDE;
+  make_sums(g, call, at, own, to, step);
+  if (has_infinity(g, call, at, own)) mend(g, call, at, to, step);
+  if (finishing) {
+    int64_t part = at->batch * (g->own.is_a ? g->own_blocks : moon__ceildiv_i64(g->m, g->sub_block)) +
+                   at->i / (g->own.is_a ? g->own_block : g->sub_block);
+    moon__finish_block(finishing, sums, step, at->batch * g->m + at->i, at->m, at->j, at->n, part, true);
+  } else if (!in_place) {
+    for (int64_t i = 0; i < at->m; i++) memcpy(c + i * g->n, sums + i * step, (size_t)at->n * sizeof *c);
+  }
+}
+
+static void run_blocks(const moon_call *call, int64_t first, int64_t last) {
+  const amx_plan *g = call->state;
+  own_part own;
+  moon_finishing finishing;
+  bool finish = g->finish && !g->finish->plain;
+  if (first >= last) return;
+  if (finish) moon__finish_begin(&finishing, g->finish, call);
+  moon__amx_begin();
+  for (int64_t job = first; job < last; job++) {
+    int64_t own_at = job % g->own_blocks * g->own_block, own_size = moon__min_i64(g->own_block, g->own.size - own_at);
+    int64_t shared_at = job / g->own_blocks % g->shared_blocks * g->shared_block;
+    int64_t end = moon__min_i64(shared_at + g->shared_block, g->shared.size);
+    bool in_place = !finish && own_size % SIDE == 0 && (end - shared_at) % SIDE == 0;
+    own.at = -1;
+    own.infinite = false;
+    for (; shared_at < end; shared_at += g->sub_block) {
+      int64_t size = in_place ? end - shared_at : moon__min_i64(g->sub_block, end - shared_at);
+      block at = {.batch = job / g->own_blocks / g->shared_blocks, .i = shared_at, .j = own_at, .m = size, .n = own_size};
+      if (g->own.is_a) at.i = own_at, at.j = shared_at, at.m = own_size, at.n = size;
+      make_block(g, call, &at, &own, finish ? &finishing : NULL);
+      if (in_place) break;
+    }
+  }
+  moon__amx_end();
+}
+
+static void run_combine(const moon_call *call, int64_t first, int64_t last) {
+  const amx_plan *g = call->state;
+  moon__finish_combine(g->finish, call, first, last);
+}
+
+/* ---- Plan ---- */
+
+/* Shared strips of a job take half of the second-level cache, whatever is finished at a time the stack. */
+static void choose_blocks(amx_plan *g) {
+  int64_t most_depth = OWN_HALVES / OWN_STRIPS / g->tile, bytes = g->ntiles * g->tile / MOON_AMX_ROWS * 2, own = OWN_STRIPS * MOON_AMX_ROWS;
+  int64_t fit = moon__max_i64(2 * SIDE, moon__cache_bytes(2) / 2 / bytes);
+  g->depth = moon__ceildiv_i64(g->ntiles, moon__ceildiv_i64(g->ntiles, most_depth));
+  g->shared_blocks = moon__ceildiv_i64(g->shared.size, fit);
+  g->own_block = g->own.size * g->shared_blocks * g->batch >= 8 * own ? own : SIDE;
+  g->own_blocks = moon__ceildiv_i64(g->own.size, g->own_block);
+  int64_t size = moon__ceildiv_i64(g->shared.size, g->shared_blocks), subs = moon__ceildiv_i64(size, SUMS / g->own_block);
+  g->sub_block = moon__ceildiv_i64(moon__ceildiv_i64(size, subs), SIDE) * SIDE;
+  g->shared_block = g->sub_block * subs;
+  g->shared_blocks = moon__ceildiv_i64(g->shared.size, g->shared_block);
+}
+
+static bool lay_out(amx_plan *g, moon_choice *c) {
+  int64_t bytes;
+  g->shared_strips = moon__ceildiv_i64(g->shared.size, SIDE) * 2;
+  return moon__mul_i64(g->shared_strips, g->ntiles * g->tile * 2, &bytes) && moon__fast_scratch(c, &g->packed, g->matrices, bytes) &&
+         moon__fast_scratch(c, &g->infinite, g->matrices, g->shared_strips / 2);
+}
+
+/* Many rows and columns, and enough to do. */
+static bool pays(int64_t m, int64_t n, int64_t k) { return m > MOON_AMX_ROWS / 2 && n >= MOON_AMX_ROWS && k >= MOON_AMX_ROWS; }
+
+bool moon__cpu_matmul_amx_pays(int64_t m, int64_t n, int64_t k) { return pays(m, n, k) && moon__amx_usable(moon__cpu_isa()); }
+
+bool moon__cpu_matmul_amx_fits(const moon_fast *f) {
+  moon_product p;
+  moon_product_axes axes;
+  moon_dtype dtype = f->in[0].dtype;
+  if ((dtype != MOON_DTYPE_f32 && dtype != MOON_DTYPE_bf16) || f->out[0].dtype != MOON_DTYPE_f32 ||
+      !moon__product_read(&p, &axes, &f->in[0], &f->in[1]) || moon__array_count(&f->out[0]) == 0)
+    return false;
+  if (dtype == MOON_DTYPE_f32 && (double)p.m * (double)p.n * (double)p.k < 64.0 * 64 * 64) return false;
+  return pays(p.m, p.n, p.k) && moon__amx_usable(f->isa);
+}
+
+static moon_status plan_phases(const moon_fast *f, amx_plan *g, moon_choice *c) {
+  if (f->epilogue) {
+    g->finish = (moon_finish *)(void *)(g + 1);
+    moon_status s = moon__finish_plan(f, g->finish, false, c);
+    if (s != MOON_OK) return s;
+    int64_t rows = g->own.is_a ? g->own_blocks : moon__ceildiv_i64(g->m, g->sub_block);
+    if (!moon__finish_parts(g->finish, g->batch * rows, c)) return MOON_ESIZE;
+  }
+  moon__fast_phase(c, run_pack, g->matrices * g->shared_strips / 2);
+  moon__fast_phase(c, run_blocks, g->batch * g->own_blocks * g->shared_blocks);
+  if (g->finish && !g->finish->plain && g->finish->reduces) moon__fast_phase(c, run_combine, moon__finish_combine_jobs(g->finish));
+  return MOON_OK;
+}
+
+moon_status moon__cpu_matmul_amx_plan(const moon_fast *f, moon_choice *c) {
+  amx_plan *g = moon__fast_state(f, c, sizeof *g + (f->epilogue ? sizeof *g->finish : 0));
+  moon_product p;
+  if (!g) return MOON_EMEMORY;
+  moon__product_read(&p, &g->axes, &f->in[0], &f->in[1]);
+  g->set = MOON_ISA_PICK(f->isa, moon__amx_set);
+  g->f32 = MOON_ISA_PICK(f->isa, moon__gemm_set);
+  g->of_f32 = f->in[0].dtype == MOON_DTYPE_f32;
+  g->m = p.m, g->n = p.n, g->k = p.k, g->batch = p.batch;
+  side a = {.is_a = true, .size = p.m, .along = p.a_column, .across = p.a_row, .batch = g->axes.a};
+  side b = {.is_a = false, .size = p.n, .along = p.b_row, .across = p.b_column, .batch = g->axes.b};
+  g->own = p.m > p.n ? a : b;
+  g->shared = p.m > p.n ? b : a;
+  g->tile = MOON_AMX_TILE * (g->of_f32 ? MOON_AMX_PARTS : 1);
+  g->ntiles = moon__ceildiv_i64(p.k, MOON_AMX_K);
+  g->matrices = (p.m > p.n ? moon__product_b_varies : moon__product_a_varies)(&g->axes) ? p.batch : 1;
+  choose_blocks(g);
+  c->kernel = g->of_f32 ? "cpu_matmul_f32_amx" : "cpu_matmul_bf16_amx";
+  c->why = "packed tiles";
+  if (!lay_out(g, c)) return MOON_ESIZE;
+  return plan_phases(f, g, c);
+}
