@@ -69,6 +69,8 @@ typedef struct moon_choice {
   void (*free_state)(moon_runtime *runtime, void *state);
   uint64_t dense_in;  /* bit i: input i must be dense (the planner inserts a copy); bit 63: all inputs beyond 62 too */
   uint64_t needs_out; /* bit i: the kernel works in output i, which has memory even when nobody uses it */
+  uint64_t ordered_out; /* bit i: output i may lie with its axes in any other order that keeps the last one last: the planner asks again,
+                        ** with strides, if that spares a copy */
   uint64_t alias_in;  /* bit i: any output of input i's shape and dtype may take its memory: element j of an output depends on
                       ** element j of input i alone, and everything is loaded before anything is stored */
   bool may_fault;     /* devices with handles: its kernels may report to the status block, which is then looked at after the run */
@@ -109,7 +111,7 @@ typedef struct moon_backend {
   const char *(*target)(const moon_device *device);
   const char *tuned; /* rows that are shipped for its devices; NULL: none */
   /* Picks the kernel for a node over these operands (data is NULL; shapes and strides are final). fast false: plain kernels
-  ** only. Fails: MOON_EUNSUPPORTED. Outputs are dense. */
+  ** only. Fails: MOON_EUNSUPPORTED. Outputs are dense, but for those that a choice before offered to order. */
   moon_status (*select)(moon_context *ctx, moon_device *device, const moon_node *node, const moon_array *in, int nin,
                         const moon_array *out, int nout, bool fast, moon_choice *choice);
   /* The same for a fused loop; *loop is copied by the backend if it keeps it. */

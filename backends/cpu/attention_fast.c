@@ -5,7 +5,8 @@
 **
 ** Forward: a job is a block of queries of one head; rows keep a running maximum and sum. Backward, phase after phase: the maximum and
 ** sum of each row again; for a block of keys, over all queries, dk and dv; for a block of queries, over all keys, dq, unless one block
-** holds all keys: then dq came along. Keys and values are first packed as the right-hand sides of products. Few queries (a decoder's) read the keys where they lie instead.
+** holds all keys: then dq came along. What is read and written is rows of contiguous numbers, wherever each row lies: heads may stand
+** beside each other. Keys and values are first packed as the right-hand sides of products. Few queries (a decoder's) read the keys where they lie instead.
 */
 #include "attention_fast.h"
 
@@ -32,12 +33,19 @@ typedef struct attention_plan {
   size_t k_packed, v_packed, shift, sums; /* offsets in scratch; shift, sums [heads, t] */
 } attention_plan;
 
-/* A head's matrix of an operand, and the distance of its rows. */
+/* A head's matrix of an operand, and the distance of its rows. at NULL: nobody uses that output. */
 typedef struct matrix { float *at; int64_t step; } matrix;
 
 static matrix head_of(const attention_plan *p, const moon_array *x, int64_t head) {
   float *at = (float *)(void *)x->data;
-  return (matrix){at + head / p->h * x->strides[0] + head % p->h * x->strides[1], x->strides[2]};
+  return (matrix){at ? at + head / p->h * x->strides[0] + head % p->h * x->strides[1] : NULL, x->strides[2]};
+}
+
+/* Its rows from row `first` on; `rows` of them become zeros. */
+static matrix clear_rows(matrix m, int64_t first, int64_t rows, int64_t columns) {
+  if (m.at) m.at += first * m.step;
+  for (int64_t r = 0; m.at && r < rows; r++) memset(m.at + r * m.step, 0, (size_t)columns * sizeof *m.at);
+  return m;
 }
 
 static float *scratch(const moon_call *call, size_t offset) { return (float *)(void *)(call->scratch + offset); }
@@ -91,12 +99,10 @@ static void attend(const attention_plan *p, const moon_call *call, int64_t head,
   _Alignas(64) float s[QUERIES * KEYS];
   float most[QUERIES], sum[QUERIES];
   int64_t m = moon__min_i64(QUERIES, p->t - i), end = seen_keys(p, i, m);
-  matrix v = head_of(p, &call->in[2], head), y = head_of(p, &call->out[0], head);
-  y.at += i * y.step;
+  matrix v = head_of(p, &call->in[2], head), y = clear_rows(head_of(p, &call->out[0], head), i, m, p->e);
   for (int64_t r = 0; r < m; r++) {
     most[r] = -INFINITY;
     sum[r] = 0;
-    memset(y.at + r * y.step, 0, (size_t)p->e * sizeof *y.at);
   }
   for (int64_t j = 0; j < end; j += KEYS) {
     int64_t n = moon__min_i64(KEYS, end - j);
@@ -179,17 +185,15 @@ static void make_slopes(const attention_plan *p, const moon_call *call, float *w
 static void back_keys(const attention_plan *p, const moon_call *call, int64_t head, int64_t j, int64_t n) {
   _Alignas(64) float w[QUERIES * KEYS], ds[QUERIES * KEYS];
   matrix q = head_of(p, &call->in[0], head), k = head_of(p, &call->in[1], head), dy = head_of(p, &call->in[DY], head);
-  float *dq = p->key_blocks == 1 ? (float *)(void *)call->out[0].data : NULL;
-  float *dk = (float *)(void *)call->out[1].data, *dv = (float *)(void *)call->out[2].data;
-  if (dq) dq += head * p->t * p->d;
-  if (dk) memset(dk += (head * p->s + j) * p->d, 0, (size_t)(n * p->d) * sizeof *dk);
-  if (dv) memset(dv += (head * p->s + j) * p->e, 0, (size_t)(n * p->e) * sizeof *dv);
+  matrix dk = clear_rows(head_of(p, &call->out[1], head), j, n, p->d), dv = clear_rows(head_of(p, &call->out[2], head), j, n, p->e);
+  matrix dq = head_of(p, &call->out[0], head);
   for (int64_t i = p->causal ? j / QUERIES * QUERIES : 0; i < p->t; i += QUERIES) {
     int64_t m = moon__min_i64(QUERIES, p->t - i), seen = moon__min_i64(n, seen_keys(p, i, m) - j);
     make_slopes(p, call, w, ds, head, i, m, j, seen);
-    if (dv) product(p, dv, p->e, w, KEYS, true, dy.at + i * dy.step, dy.step, false, seen, p->e, m, true);
-    if (dk) product(p, dk, p->d, ds, KEYS, true, q.at + i * q.step, q.step, false, seen, p->d, m, true);
-    if (dq) product(p, dq + i * p->d, p->d, ds, KEYS, false, k.at, k.step, false, m, p->d, seen, false);
+    if (dv.at) product(p, dv.at, dv.step, w, KEYS, true, dy.at + i * dy.step, dy.step, false, seen, p->e, m, true);
+    if (dk.at) product(p, dk.at, dk.step, ds, KEYS, true, q.at + i * q.step, q.step, false, seen, p->d, m, true);
+    if (dq.at && p->key_blocks == 1)
+      product(p, dq.at + i * dq.step, dq.step, ds, KEYS, false, k.at, k.step, false, m, p->d, seen, false);
   }
 }
 
@@ -206,12 +210,11 @@ static void run_queries(const moon_call *call, int64_t first, int64_t last) {
   _Alignas(64) float w[QUERIES * KEYS], ds[QUERIES * KEYS];
   for (int64_t job = first; job < last && call->out[0].data; job++) {
     int64_t head = job / p->query_blocks, i = job % p->query_blocks * QUERIES, m = moon__min_i64(QUERIES, p->t - i);
-    matrix k = head_of(p, &call->in[1], head);
-    float *dq = (float *)(void *)call->out[0].data + (head * p->t + i) * p->d;
+    matrix k = head_of(p, &call->in[1], head), dq = head_of(p, &call->out[0], head);
     for (int64_t j = 0, end = seen_keys(p, i, m); j < end; j += KEYS) {
       int64_t n = moon__min_i64(KEYS, end - j);
       make_slopes(p, call, w, ds, head, i, m, j, n);
-      product(p, dq, p->d, ds, KEYS, false, k.at + j * k.step, k.step, false, m, p->d, n, j > 0);
+      product(p, dq.at + i * dq.step, dq.step, ds, KEYS, false, k.at + j * k.step, k.step, false, m, p->d, n, j > 0);
     }
   }
 }
@@ -269,6 +272,7 @@ moon_status moon__cpu_attention_plan(const moon_fast *f, moon_choice *c) {
   p->heads_per_job = head_us < 4 ? (int64_t)(8 / (head_us + 0.1)) : 1;
   for (int i = 0; i < (backward ? 5 : 3); i++)
     if (f->in[i].shape[3] > 1 && f->in[i].strides[3] != 1) c->dense_in |= (uint64_t)1 << i;
+  c->ordered_out = backward ? 7 : 1;
   int64_t heads = p->b * p->h;
   if (!p->few && !take(c, &p->k_packed, heads, p->keys_panels * p->panel, p->d)) return MOON_ESIZE;
   if (!p->few) moon__fast_phase(c, run_pack, heads);

@@ -12,7 +12,7 @@ typedef struct moon_fast {
   moon_context *ctx;
   moon_device *device;
   const moon_node *node;
-  const moon_array *in, *out; /* data is NULL; shapes and strides are final; outputs are dense */
+  const moon_array *in, *out; /* data is NULL; shapes and strides are final; outputs are dense unless a choice offered to order them */
   int nin, nout;
   moon_isa isa;
   const moon_epilogue *epilogue; /* a product that a loop finishes (epilogue.h); `out` is the product's result then. Else NULL */

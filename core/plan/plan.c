@@ -55,6 +55,7 @@ typedef struct planner {
   moon_map variables; /* variable -> slot + 1 */
   moon_node **order;  /* [g->nnodes]: as they are computed */
   moon_map partners;  /* product -> the loop that may finish it, and back */
+  moon_map turned;    /* value -> a transpose of it */
 } planner;
 
 /* ---- Buffers, operands, launches ---- */
@@ -399,6 +400,26 @@ static moon_status plan_alone(planner *pl, moon_node *n) {
   return s == MOON_OK ? launch(pl, &st, &choice) : s;
 }
 
+/* Outputs that are transposed lie as their transpose wants them, where the kernel can write them so: it need not be copied then. */
+static moon_status order_outputs(planner *pl, step *st, moon_choice *choice) {
+  bool ordered = false;
+  for (int i = 0; i < st->nout; i++) {
+    const moon_value *v = &st->node->outputs[i];
+    const moon_node *transpose = choice->ordered_out >> i & 1 ? moon__map_get(&pl->turned, v) : NULL;
+    const moon_ints *perm = transpose ? &((const moon_axes_only_attrs *)transpose->attrs)->axes : NULL;
+    if (!perm || perm->v[perm->n - 1] != perm->n - 1) continue;
+    int64_t strides[MOON_MAX_DIMS];
+    moon__dense_strides(perm->n, transpose->outputs[0].type.shape.dim, strides);
+    for (int k = 0; k < perm->n; k++) st->out[i].view.strides[perm->v[k]] = strides[k];
+    moon_status s = put_place(pl, &pl->places, v, st->out[i], st->lasting);
+    if (s != MOON_OK) return s;
+    ordered = true;
+  }
+  if (!ordered) return MOON_OK;
+  drop_choice(pl, choice);
+  return choose_step(pl, st, choice);
+}
+
 static moon_status plan_kernel(planner *pl, moon_node *n, const moon_map *used) {
   step st;
   moon_node *partner = moon__map_get(&pl->partners, n);
@@ -414,6 +435,7 @@ static moon_status plan_kernel(planner *pl, moon_node *n, const moon_map *used) 
   if (s != MOON_OK || finished) return s;
   if (partner) s = plan_alone(pl, partner);
   if (s == MOON_OK) s = select_kernel(pl, &st, &choice);
+  if (s == MOON_OK) s = order_outputs(pl, &st, &choice);
   return s == MOON_OK ? launch(pl, &st, &choice) : s;
 }
 
@@ -490,7 +512,9 @@ static moon_status list_used(planner *pl, moon_map *used) {
   bool ok = true;
   for (int i = 0; ok && i < g->noutputs; i++) ok = moon__map_put(used, g->outputs[i], pl);
   for (int i = 0; ok && i < g->nnodes; i++) {
-    for (int k = 0; ok && k < g->nodes[i]->ninputs; k++) ok = moon__map_put(used, g->nodes[i]->inputs[k], pl);
+    moon_node *n = g->nodes[i];
+    for (int k = 0; ok && k < n->ninputs; k++) ok = moon__map_put(used, n->inputs[k], pl);
+    if (ok && n->op->id == MOON_OP_transpose) ok = moon__map_put(&pl->turned, n->inputs[0], n);
   }
   return ok ? MOON_OK : moon__fail_memory(pl->ctx);
 }
@@ -709,6 +733,7 @@ moon_program *moon__plan(moon_context *ctx, moon_device *device, moon_graph *g, 
   moon__map_init(&pl.copies, ctx->runtime);
   moon__map_init(&pl.variables, ctx->runtime);
   moon__map_init(&pl.partners, ctx->runtime);
+  moon__map_init(&pl.turned, ctx->runtime);
   moon_scope_open(ctx);
   moon_status s = plan_all(&pl, &used);
   moon_scope_close(ctx);
@@ -718,6 +743,7 @@ moon_program *moon__plan(moon_context *ctx, moon_device *device, moon_graph *g, 
   moon__map_free(&pl.copies);
   moon__map_free(&pl.variables);
   moon__map_free(&pl.partners);
+  moon__map_free(&pl.turned);
   free_places(&pl);
   moon__free(ctx->runtime, pl.order);
   if (s == MOON_OK) return p;
