@@ -24,8 +24,10 @@ struct moon_background {
 static void advance(moon_job *job) {
   moon_background *b = (moon_background *)(void *)job;
   bool done = false;
-  while (!done && b->status == MOON_OK && !atomic_load_explicit(&b->stop, memory_order_relaxed))
-    b->status = moon__run_advance(&b->ctx, b->run, moon__now_us(b->run->runtime) + SLICE_US, &done);
+  while (!done && b->status == MOON_OK && !atomic_load_explicit(&b->stop, memory_order_relaxed)) {
+    moon_slice slice = {moon__now_us(b->run->runtime) + SLICE_US, false};
+    b->status = moon__run_advance(&b->ctx, b->run, &slice, &done);
+  }
 }
 
 bool moon__background_new(moon_context *ctx, moon_run *run) {

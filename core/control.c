@@ -75,7 +75,7 @@ static void bind_scan(moon_run *run, const moon_launch *l, moon_run *child, int6
   begin_child(run, child, (uint64_t)at + 1); /* numbers positions: a gradient runs the other way */
 }
 
-static moon_status advance_scan(moon_context *ctx, moon_run *run, const moon_launch *l, double deadline, bool *complete) {
+static moon_status advance_scan(moon_context *ctx, moon_run *run, const moon_launch *l, moon_slice *slice, bool *complete) {
   const moon_scan_attrs *a = l->node->attrs;
   const moon_call *c = &run->calls[run->launch];
   moon_run *child = run->children[2 * run->launch];
@@ -91,11 +91,11 @@ static moon_status advance_scan(moon_context *ctx, moon_run *run, const moon_lau
   while (run->iteration < length) {
     if (run->stage == 0) bind_scan(run, l, child, length);
     run->stage = 1;
-    moon_status s = moon__run_advance(ctx, child, deadline, &done);
+    moon_status s = moon__run_advance(ctx, child, slice, &done);
     if (s != MOON_OK || !done) return s;
     run->stage = 0;
     run->iteration++;
-    if (deadline > 0 && run->iteration < length && moon__now_us(ctx->runtime) >= deadline) return MOON_OK;
+    if (slice->deadline > 0 && run->iteration < length && moon__now_us(ctx->runtime) >= slice->deadline) return MOON_OK;
   }
   *complete = true;
   return MOON_OK;
@@ -103,7 +103,7 @@ static moon_status advance_scan(moon_context *ctx, moon_run *run, const moon_lau
 
 /* ---- cond: (p, x...) -> outputs ---- */
 
-static moon_status advance_cond(moon_context *ctx, moon_run *run, const moon_launch *l, double deadline, bool *complete) {
+static moon_status advance_cond(moon_context *ctx, moon_run *run, const moon_launch *l, moon_slice *slice, bool *complete) {
   const moon_call *c = &run->calls[run->launch];
   bool truth = false;
   moon_status s = run->stage == 0 ? read_truth(ctx, run, base_at(&c->in[0], 0), &truth) : MOON_OK;
@@ -116,7 +116,7 @@ static moon_status advance_cond(moon_context *ctx, moon_run *run, const moon_lau
     begin_child(run, child, 0);
     run->iteration = 1;
   }
-  return moon__run_advance(ctx, child, deadline, complete);
+  return moon__run_advance(ctx, child, slice, complete);
 }
 
 /* ---- while_loop: (carry..., captures...) -> carry... ---- */
@@ -141,21 +141,21 @@ static void bind_while(moon_run *run, const moon_launch *l, moon_run *child, boo
 }
 
 /* Stages: 0 bind the condition, 1 run it, 2 bind the body, 3 run it. */
-static moon_status advance_while(moon_context *ctx, moon_run *run, const moon_launch *l, double deadline, bool *complete) {
+static moon_status advance_while(moon_context *ctx, moon_run *run, const moon_launch *l, moon_slice *slice, bool *complete) {
   const moon_call *c = &run->calls[run->launch];
   for (;;) {
     bool body = run->stage >= 2, done = false, again = true;
     moon_run *child = run->children[2 * run->launch + body];
     if (run->stage % 2 == 0) bind_while(run, l, child, body);
     run->stage |= 1;
-    moon_status s = moon__run_advance(ctx, child, deadline, &done);
+    moon_status s = moon__run_advance(ctx, child, slice, &done);
     if (s != MOON_OK || !done) return s;
     if (!body) s = read_truth(ctx, run, scratch_base(run, 0), &again);
     if (s != MOON_OK) return s;
     if (!again) break;
     run->stage = body ? 0 : 2;
     run->iteration += body;
-    if (deadline > 0 && moon__now_us(ctx->runtime) >= deadline) return MOON_OK;
+    if (slice->deadline > 0 && moon__now_us(ctx->runtime) >= slice->deadline) return MOON_OK;
   }
   moon_status s = MOON_OK;
   for (int i = 0; s == MOON_OK && i < l->nout; i++) {
@@ -166,10 +166,10 @@ static moon_status advance_while(moon_context *ctx, moon_run *run, const moon_la
   return s;
 }
 
-moon_status moon__control_advance(moon_context *ctx, moon_run *run, const moon_launch *l, double deadline, bool *complete) {
-  moon_status s = l->node->op->id == MOON_OP_scan   ? advance_scan(ctx, run, l, deadline, complete)
-                  : l->node->op->id == MOON_OP_cond ? advance_cond(ctx, run, l, deadline, complete)
-                                                    : advance_while(ctx, run, l, deadline, complete);
+moon_status moon__control_advance(moon_context *ctx, moon_run *run, const moon_launch *l, moon_slice *slice, bool *complete) {
+  moon_status s = l->node->op->id == MOON_OP_scan   ? advance_scan(ctx, run, l, slice, complete)
+                  : l->node->op->id == MOON_OP_cond ? advance_cond(ctx, run, l, slice, complete)
+                                                    : advance_while(ctx, run, l, slice, complete);
   if (*complete || s != MOON_OK) {
     run->iteration = 0;
     run->stage = 0;

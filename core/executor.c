@@ -130,6 +130,7 @@ static bool allocate(moon_context *ctx, moon_run *run) {
   run->arrays = moon__alloc_array(r, (size_t)p->noperands, sizeof *run->arrays);
   run->bound = moon__alloc_array(r, (size_t)p->noperands, sizeof *run->bound);
   run->calls = moon__alloc_array(r, (size_t)p->nlaunches, sizeof *run->calls);
+  run->first_us = moon__alloc_array(r, (size_t)p->nlaunches * MOON_MAX_PHASES, sizeof *run->first_us);
   run->inputs = moon__alloc_array(r, (size_t)p->graph->ninputs, sizeof *run->inputs);
   run->outputs = moon__alloc_array(r, (size_t)p->graph->noutputs, sizeof *run->outputs);
   run->results = moon__alloc_array(r, (size_t)p->graph->noutputs, sizeof *run->results);
@@ -137,8 +138,8 @@ static bool allocate(moon_context *ctx, moon_run *run) {
   run->next = moon__alloc_array(r, (size_t)p->nvariables, sizeof *run->next);
   run->reads = moon__alloc_array(r, (size_t)p->nvariables, sizeof *run->reads);
   run->versions = moon__alloc_array(r, (size_t)p->nvariables, sizeof *run->versions);
-  return run->persistent && run->arrays && run->bound && run->calls && run->inputs && run->outputs && run->results && run->bases &&
-         run->next && run->reads && run->versions;
+  return run->persistent && run->arrays && run->bound && run->calls && run->first_us && run->inputs && run->outputs &&
+         run->results && run->bases && run->next && run->reads && run->versions;
 }
 
 /* An arena whose status block says that nothing happened. */
@@ -229,8 +230,8 @@ void moon__run_free(moon_run *run) {
   if (!run->shares && run->arena != &run->none) moon__arena_free(r, run->arena);
   if (run->top) moon__arena_leave(r, run->arena_bytes);
   moon__storage_release(run->persistent);
-  void *const blocks[] = {run->children, run->arrays, run->bound, run->calls, run->inputs, run->outputs, run->results, run->bases,
-                          run->next, run->reads, run->versions, run->staged, run->background, run};
+  void *const blocks[] = {run->children, run->arrays, run->bound, run->calls, run->first_us, run->inputs, run->outputs, run->results,
+                          run->bases, run->next, run->reads, run->versions, run->staged, run->background, run};
   moon_program *owned = run->owned;
   for (size_t i = 0; i < sizeof blocks / sizeof *blocks; i++) moon__free(r, blocks[i]);
   moon_program_release(owned);
@@ -467,36 +468,39 @@ static moon_status wait_for(moon_context *ctx, moon_run *run) {
   return b->check ? b->check(ctx, run->program->device, &run->calls[run->launch], &run->fault) : MOON_OK;
 }
 
-/* Jobs of the current phase until it, or the time, is over: *pause. */
-static moon_status run_jobs(moon_context *ctx, moon_run *run, const moon_launch *l, double deadline, bool *pause) {
+/* Jobs of the current phase until it, or the time, is over: *pause. A job is expected to take as long as the one before it, the
+** first as long as in the run before. */
+static moon_status run_jobs(moon_context *ctx, moon_run *run, const moon_launch *l, moon_slice *slice, bool *pause) {
   const moon_program *p = run->program;
   const moon_backend *backend = p->device->backend;
   int64_t njobs = l->choice.phase[run->phase].njobs;
   moon_kernel_fn kernel = l->choice.phase[run->phase].run;
   const moon_call *call = &run->calls[run->launch];
-  while (deadline <= 0 && run->job < njobs) {
+  while (slice->deadline <= 0 && run->job < njobs) {
     int64_t end = moon__group_end(&l->choice, run->phase, run->job);
     moon_status s = backend->run(ctx, p->device, kernel, call, run->job, end, true);
     if (s != MOON_OK) return s;
     run->job = end;
   }
-  double now = run->job < njobs && deadline > 0 ? moon__now_us(run->runtime) : 0;
+  double *first_us = &run->first_us[run->launch * MOON_MAX_PHASES + run->phase], expected = *first_us;
+  double now = run->job < njobs ? moon__now_us(run->runtime) : 0;
   while (run->job < njobs) {
+    *pause = slice->begun && now + expected > slice->deadline;
+    if (*pause) return MOON_OK;
     moon_status s = backend->run(ctx, p->device, kernel, call, run->job, run->job + 1, false);
     if (s != MOON_OK) return s;
-    run->job++;
     double before = now;
     now = moon__now_us(run->runtime);
-    *pause = 2 * now - before > deadline; /* another job as long would not be over in time */
-    if (*pause) break;
+    expected = now - before;
+    if (run->job++ == 0) *first_us = expected;
+    slice->begun = true;
   }
-  if (run->job < njobs) return MOON_OK;
   run->job = 0;
   run->phase++;
   return MOON_OK;
 }
 
-moon_status moon__run_advance(moon_context *ctx, moon_run *run, double deadline, bool *done) {
+moon_status moon__run_advance(moon_context *ctx, moon_run *run, moon_slice *slice, bool *done) {
   const moon_program *p = run->program;
   *done = false;
   while (run->launch < p->nlaunches) {
@@ -506,10 +510,10 @@ moon_status moon__run_advance(moon_context *ctx, moon_run *run, double deadline,
     moon_profile_mark began = {0};
     if (ctx->profiling) began = moon__profile_mark(ctx);
     if (l->child[0]) {
-      s = moon__control_advance(ctx, run, l, deadline, &complete);
+      s = moon__control_advance(ctx, run, l, slice, &complete);
       pause = !complete;
     } else {
-      if (run->phase < l->choice.nphases) s = run_jobs(ctx, run, l, deadline, &pause);
+      if (run->phase < l->choice.nphases) s = run_jobs(ctx, run, l, slice, &pause);
       if (s == MOON_OK && ctx->profiling) s = wait_for(ctx, run);
       complete = run->phase >= l->choice.nphases;
       if (s == MOON_OK && complete) s = check_fault(ctx, run, l);
@@ -522,10 +526,10 @@ moon_status moon__run_advance(moon_context *ctx, moon_run *run, double deadline,
       run->launch++;
       if (run->launch == p->nprologue) run->prologue_done = true;
     }
-    if (run->launch < p->nlaunches && (pause || (deadline > 0 && moon__now_us(run->runtime) >= deadline))) return MOON_OK;
+    if (pause) return MOON_OK;
   }
   bool over = true;
-  moon_status s = deadline > 0 ? poll_device(ctx, run, &over) : MOON_OK;
+  moon_status s = slice->deadline > 0 ? poll_device(ctx, run, &over) : MOON_OK;
   if (s == MOON_OK && !over) return MOON_OK;
   if (s == MOON_OK) s = check_late(ctx, run);
   run->prologue_done = s == MOON_OK;
@@ -603,8 +607,9 @@ moon_status moon_run_background(moon_context *ctx, moon_run *run, moon_tensor *c
 moon_status moon_run_step(moon_context *ctx, moon_run *run, double budget_us, bool *done) {
   *done = false;
   if (!run->active) return moon__fail(ctx, MOON_ESTATE, "run: nothing was started");
+  moon_slice slice = {budget_us > 0 ? moon__now_us(run->runtime) + budget_us : 0, false};
   moon_status s = run->in_background ? moon__background_look(ctx, run, budget_us <= 0, done)
-                                     : moon__run_advance(ctx, run, budget_us > 0 ? moon__now_us(run->runtime) + budget_us : 0, done);
+                                     : moon__run_advance(ctx, run, &slice, done);
   if (s == MOON_OK && *done) s = complete(ctx, run);
   if (s == MOON_OK) return s;
   *done = false;
@@ -644,7 +649,7 @@ moon_status moon__program_run(moon_context *ctx, moon_program *p, moon_tensor *c
   if (!run) return ctx->status;
   moon_status s = start(ctx, run, inputs, outputs, step, WHOLE);
   run->rng.stream = stream;
-  if (s == MOON_OK) s = moon__run_advance(ctx, run, 0, &done);
+  if (s == MOON_OK) s = moon__run_advance(ctx, run, &(moon_slice){0}, &done);
   if (s == MOON_OK) s = complete(ctx, run);
   for (int i = 0; s == MOON_OK && i < p->graph->noutputs; i++) {
     if (!outputs[i]) outputs[i] = moon_tensor_retain(run->results[i]);

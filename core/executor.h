@@ -15,6 +15,11 @@ typedef struct moon_base { /* where a bound buffer lies */
 
 typedef struct moon_background moon_background; /* in background.c */
 
+typedef struct moon_slice {
+  double deadline; /* by moon__now_us; 0: none */
+  bool begun;      /* a job has run in it: every slice runs one */
+} moon_slice;
+
 struct moon_run {
   moon_runtime *runtime;
   moon_program *program;
@@ -45,6 +50,7 @@ struct moon_run {
   bool may_fault; /* its kernels may report late: see moon_backend.check */
   int launch, phase;
   int64_t job;
+  double *first_us; /* how long the first job took the last time, one per launch and phase */
   /* Position inside a control launch. */
   int64_t iteration;
   int stage;
@@ -54,10 +60,10 @@ void moon__run_free(moon_run *run);
 /* Points operands at bases. */
 void moon__run_bind(moon_run *run);
 void moon__run_rewind(moon_run *run);
-/* Runs until done or the deadline (moon__now_us; 0: none) has passed. */
-moon_status moon__run_advance(moon_context *ctx, moon_run *run, double deadline, bool *done);
+/* Runs until done, or until the next job would end after the deadline. */
+moon_status moon__run_advance(moon_context *ctx, moon_run *run, moon_slice *slice, bool *done);
 /* The same for a launch with children. */
-moon_status moon__control_advance(moon_context *ctx, moon_run *run, const moon_launch *l, double deadline, bool *complete);
+moon_status moon__control_advance(moon_context *ctx, moon_run *run, const moon_launch *l, moon_slice *slice, bool *complete);
 
 /* ---- background.c ---- */
 /* Makes what a background run needs; false with an error: memory is out. */

@@ -159,6 +159,12 @@ describe("a host", function()
   end)
 end)
 
+describe("a slice", function()
+  it("keeps to its budget on the calling thread and allocates nothing", function()
+    assert.equal("ok\nstatus 0\n", said_by(build .. "/spec/core/slices"))
+  end)
+end)
+
 describe("a steady step", function()
   it("makes no system call, and allocates nothing in C or Lua", function()
     if sanitizer then return end
