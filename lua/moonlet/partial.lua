@@ -8,6 +8,8 @@ local util = require "moonlet.util"
 
 local partial = {}
 
+local LEAST_US = 0.001 -- one job: a program takes 0 as to the end
+
 --- A step in the background, from `train_on_batch`.
 -- @type StepTicket
 local StepTicket = util.class("StepTicket")
@@ -64,18 +66,18 @@ function partial.go_on(self, budget_us)
   return slice(self, pending, budget_us)
 end
 
---- Begins a step and does its first slice.
+--- Begins a step and does its first slice, in the time that is left.
 -- @tparam Network self
 -- @tparam Step made
 -- @tparam table batch
--- @tparam number budget_us
+-- @tparam number deadline by `core.clock_us`
 -- @treturn boolean is it done?
 -- @treturn table loss and metrics, when it is
-function partial.begin(self, made, batch, budget_us)
+function partial.begin(self, made, batch, deadline)
   local pending = pending_step(self, made)
   pending.program, pending.arguments = made:bind(batch, pending.number)
   self.net.pending = pending
-  return slice(self, pending, budget_us)
+  return slice(self, pending, math.max(LEAST_US, deadline - core.clock_us()))
 end
 
 -- ---- In the background ----

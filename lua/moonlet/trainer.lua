@@ -507,6 +507,7 @@ local function single_batch(self, method, x, y, opts)
 end
 
 local function on_batch(self, kind, method, x, y, opts)
+  local began = core.clock_us()
   local compiled = need_compiled(self, method)
   opts = util.options(self:who() .. ": " .. method, kind == "train" and TRAIN_ON_BATCH or ON_BATCH, opts)
   local batch, entry = single_batch(self, method, x, y, opts)
@@ -515,7 +516,7 @@ local function on_batch(self, kind, method, x, y, opts)
   if opts.reset_metrics then step.reset(compiled, kind) end
   if opts.background and not made.graph then self:fail("train_on_batch: in eager mode nothing runs in the background") end
   if opts.background then return partial.start(self, made, batch) end
-  if opts.budget_us and made.graph then return partial.begin(self, made, batch, opts.budget_us) end
+  if opts.budget_us and made.graph then return partial.begin(self, made, batch, began + opts.budget_us) end
   if kind == "train" then self.net.step = self.net.step + 1 end
   made:run(batch, self.net.step)
   if opts.budget_us then return true, made:read({}) end

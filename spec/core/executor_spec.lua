@@ -234,9 +234,9 @@ describe("a steady step", function()
       while not done do done = program:run() end
     end
     for _ = 1, 5 do step() end
-    local live = core.memory().live_bytes
+    local calls, live = core.memory().calls, core.memory().live_bytes
     for _ = 1, 100 do step() end
-    assert.equal(live, core.memory().live_bytes)
+    assert.same({ calls, live }, { core.memory().calls, core.memory().live_bytes })
   end)
 end)
 

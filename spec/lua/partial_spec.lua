@@ -98,6 +98,39 @@ describe("train_on_batch", function()
     assert.equal(1, model.optimizer.steps)
   end)
 
+  it("counts the budget from the call: what comes before the first slice is part of it", function()
+    local model, clock, calls = new_model(), core.clock_us, 0
+    finally(function() core.clock_us = clock end)
+    core.clock_us = function()
+      calls = calls + 1
+      return calls * 1e9
+    end
+    assert.is_false((model:train_on_batch(x, y, { budget_us = 1e9 })))
+    core.clock_us = clock
+    assert.is_true((model:train_on_batch(x, y, { budget_us = 1e9 })))
+  end)
+
+  it("allocates nothing from slice to slice, the first step's as well, nor when later steps begin", function()
+    local model, budget, slices = new_model(), { budget_us = 0.001 }, 0
+    collectgarbage "stop"
+    finally(function() collectgarbage "restart" end)
+    for i = 1, 4 do
+      local before = core.memory().calls
+      local done = model:train_on_batch(x, y, budget)
+      assert.is_true(i < 3 or core.memory().calls == before, "a step that begins")
+      before = core.memory().calls
+      local kb, grown = collectgarbage "count", 0
+      while not done do
+        grown = collectgarbage "count" - kb
+        done = model:train_on_batch(x, y, budget)
+        slices = slices + 1
+      end
+      assert.equal(before, core.memory().calls)
+      assert.is_true(i == 1 or grown == 0, grown .. " KB of garbage")
+    end
+    assert.is_true(slices > 20, slices .. " slices")
+  end)
+
   it("is given up by what trains the model otherwise", function()
     local want = whole(2)
     local model = new_model()

@@ -70,7 +70,8 @@ end
 local Wrapped = MeanOf:extend("Wrapped", "wrapped")
 
 function Wrapped:init(name, f)
-  self.f, self.name, self.state, self.settings = f, name, {}, {}
+  self.f, self.name, self.settings = f, name, {}
+  self.state, self.zeros = {}, {}
   self:setup()
 end
 

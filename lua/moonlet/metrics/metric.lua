@@ -23,7 +23,7 @@ function Metric:init(given)
   self.settings = util.options(class.class_name, class.rows, given)
   self.given = given
   self.name = self.settings.name or class.metric_name
-  self.state = {}
+  self.state, self.zeros = {}, {}
   self:setup()
 end
 
@@ -32,8 +32,9 @@ function Metric:setup() end
 
 --- A state variable of zeros, f64 because an epoch may have more examples than f32 can count.
 function Metric:add_state(name, shape)
-  local variable = core.variable(core.zeros(shape, "f64"), "metrics/" .. self.name .. "/" .. name, false)
-  self.state[#self.state + 1] = variable
+  local zeros = core.zeros(shape, "f64")
+  local variable = core.variable(zeros, "metrics/" .. self.name .. "/" .. name, false)
+  self.state[#self.state + 1], self.zeros[#self.zeros + 1] = variable, zeros
   return variable
 end
 
@@ -60,9 +61,9 @@ function Metric:result()
   return core.fail("metric %s: the class has no method 'result'", self.name)
 end
 
---- Begins again.
+--- Begins again. A step that resets its metrics allocates nothing for that.
 function Metric:reset()
-  for _, variable in ipairs(self.state) do variable:write(core.zeros(variable.shape, "f64")) end
+  for i, variable in ipairs(self.state) do variable:write(self.zeros[i]) end
 end
 
 --- What a formula takes: tensors, also where tables of numbers came.
