@@ -204,19 +204,26 @@ static void give_arena(moon_run *run) {
   run->taken = false;
 }
 
-/* Lets go of what the last start bound. */
+/* Lets go of what the last start bound, but for outputs that nobody gave: they wait to be taken. */
+static void let_go(moon_run *run) {
+  const moon_program *p = run->program;
+  for (int i = 0; run->outputs && i < p->graph->noutputs; i++) {
+    if (run->outputs[i]) drop_tensors(&run->results[i], 1);
+  }
+  drop_tensors(run->inputs, p->graph->ninputs);
+  drop_tensors(run->outputs, p->graph->noutputs);
+  drop_tensors(run->reads, p->nvariables);
+  give_arena(run);
+  run->active = run->in_background = false;
+}
+
 static void unbind(moon_run *run) {
   const moon_program *p = run->program;
   if (run->in_background) moon__background_stop(run);
-  run->in_background = false;
   if (run->mark) p->device->backend->mark_free(p->device, run->mark);
   run->mark = NULL;
-  drop_tensors(run->inputs, p->graph->ninputs);
-  drop_tensors(run->outputs, p->graph->noutputs);
+  let_go(run);
   drop_tensors(run->results, p->graph->noutputs);
-  drop_tensors(run->reads, p->nvariables);
-  give_arena(run);
-  run->active = false;
 }
 
 void moon__run_free(moon_run *run) {
@@ -556,8 +563,7 @@ static moon_status complete(moon_context *ctx, moon_run *run) {
     }
     moon__variable_changed(v);
   }
-  give_arena(run);
-  run->active = run->in_background = false;
+  let_go(run);
   return MOON_OK;
 }
 

@@ -362,7 +362,8 @@ MOON_API void moon_run_cancel(moon_context *ctx, moon_run *run);
 ** moon_host) moon_run_step does a slice instead. */
 MOON_API moon_status moon_run_background(moon_context *ctx, moon_run *run, moon_tensor *const *inputs, moon_tensor **outputs,
                                          uint64_t step);
-/* Output i of a completed run, borrowed until the run starts again. */
+/* Output i of a completed run, if moon_run_start was given none; borrowed until the run starts again or is cancelled. All other
+** tensors a run lets go of when it is done. */
 MOON_API moon_tensor *moon_run_result(const moon_run *run, int i);
 /* Programs compiled and runs made so far in this runtime. */
 MOON_API uint64_t moon_compile_count(const moon_runtime *runtime);

@@ -53,8 +53,9 @@ static void push_kept(lua_State *L) {
   lua_remove(L, -2);
 }
 
-/* The run goes back to its program, for the next start. */
+/* The run, which lets go of everything, goes back to its program, for the next start. */
 static void give_back(lua_State *L, const moon_bind *b, moon_lua_ticket *t, int kept) {
+  moon_run_cancel(b->ctx, t->run);
   lua_rawgeti(L, kept, 1);
   moon_lua_program *p = moon__lua_kind(L, b, -1) == MOON_LUA_PROGRAM ? lua_touserdata(L, -1) : NULL;
   if (p && p->head.ptr && !p->spare) p->spare = t->run;
@@ -131,7 +132,6 @@ static int cancel(lua_State *L) {
   moon_bind *b = moon__lua_bind(L);
   moon_lua_ticket *t = self(L, b, "cancel");
   if (!t->run) return 0;
-  moon_run_cancel(b->ctx, t->run);
   push_kept(L);
   give_back(L, b, t, lua_gettop(L));
   note_error(L, t, lua_gettop(L), "result: the run was cancelled");

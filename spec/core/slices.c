@@ -2,7 +2,7 @@
 ** slices.c: a run in slices keeps to its budget, without measuring anything: the clock is ours, and a device of our own, which is the
 ** CPU with plain kernels, lets it pass by what a job of each launch is said to cost. The first run cannot know that; those after it
 ** end a slice before a job that would end too late. Every slice does at least one job, on the calling thread, and allocates nothing,
-** the first one neither.
+** the first one neither. A run that is done holds nothing but outputs that nobody gave.
 */
 #include <stdio.h>
 #include <stdlib.h>
@@ -106,6 +106,11 @@ int main(void) {
   moon_run *run = moon_run_new(ctx, p);
   CHECK(run && run_sliced(ctx, run, x, &y) > 0 && same(y, want));
   for (int i = 0; i < 3; i++) CHECK(run_sliced(ctx, run, x, &y) == 0 && same(y, want));
+  CHECK(x->refs == 1 && y->refs == 1 && !moon_run_result(run, 0));
+  moon_tensor *none = NULL;
+  CHECK(run_sliced(ctx, run, x, &none) == 0 && x->refs == 1 && same(moon_run_result(run, 0), want));
+  moon_run_cancel(ctx, run);
+  CHECK(!moon_run_result(run, 0));
   moon_run_release(run);
   moon_tensor_release(x);
   moon_tensor_release(y);

@@ -167,6 +167,17 @@ describe("a run in slices", function()
     assert.is_true(done)
   end)
 
+  it("lets go of its tensors when it is done", function()
+    local program, bytes = long_program(core.variable(core.tensor(0), "v")), 32 * 32 * 4
+    local x, y = core.uniform { 32, 32 }, core.zeros { 32, 32 }
+    while not program:run { x, out = { y }, budget_us = 0.01 } do end
+    for _, t in ipairs { x, y } do
+      local live = core.memory().live_bytes
+      t:release()
+      assert.is_true(core.memory().live_bytes <= live - bytes)
+    end
+  end)
+
   it("with enough time is done at once", function()
     local done, sum = add_and_mul():run { { 1, 2 }, { 3, 4 }, budget_us = 1e9 }
     assert.is_true(done)

@@ -75,6 +75,14 @@ for _, n in ipairs { 2, 1 } do
       assert.equal("Ticket (released)", tostring(ticket))
     end)
 
+    it("lets go of what it made when it is over", function()
+      local program = long_program()
+      local y = program:start({ core.eye(48) }):result()
+      local live = core.memory().live_bytes
+      y:release()
+      assert.is_true(core.memory().live_bytes <= live - 48 * 48 * 4)
+    end)
+
     it("takes turns with whole runs, runs in slices and other tickets", function()
       local program, v = long_program(6)
       local first, second = program:start { core.eye(48) }, program:start { core.eye(48) }
