@@ -22,6 +22,19 @@ typedef struct moon_amx_set {
 } moon_amx_set;
 MOON_ISA_DECLARE(const moon_amx_set, moon__amx_set)
 
+/* An operand that is packed: rows of a [size, k] or columns of b [k, size], of f32 or bf16; elements from k to k + 1, and across. */
+typedef struct moon_amx_side {
+  bool is_a, of_f32;
+  int64_t size, k, along, across;
+} moon_amx_side;
+
+/* Packs tiles [t, t + depth) of strips [first, first + n) of x, out_step numbers from strip to strip, zeros beyond the ends. True: one of
+** the numbers is infinite. */
+bool moon__amx_pack(moon_isa isa, const moon_amx_side *s, const char *x, int64_t first, int64_t n, int64_t t, int64_t depth,
+                    uint16_t *out, int64_t out_step);
+/* Numbers of a tile, or of the three of f32. */
+static inline int64_t moon__amx_tile(bool of_f32) { return of_f32 ? MOON_AMX_PARTS * MOON_AMX_TILE : MOON_AMX_TILE; }
+
 /* Does this machine have the matrix unit, and does the system let this process use it? Asks the system for it. */
 bool moon__amx_usable(moon_isa isa);
 /* Between these two a thread may call the others: they load and drop the shape of the tiles. */

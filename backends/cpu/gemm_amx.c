@@ -23,20 +23,12 @@
 /* Numbers of bf16 that a job packs, strips of 16 that it owns at most, and sums, both on the stack; two strips are a block's side. */
 enum { OWN_HALVES = 49152, OWN_STRIPS = 4, SUMS = 8192, SIDE = 2 * MOON_AMX_ROWS };
 
-/* One of the operands. */
-typedef struct side {
-  bool is_a;
-  int64_t size, along, across; /* rows of a or columns of b; elements from k to k + 1, and from one of these to the next */
-  const int64_t *batch;        /* steps of the axes of the batch */
-} side;
-
 typedef struct amx_plan {
-  const moon_amx_set *set;
-  const moon_gemm_set *f32; /* it knows how to transpose */
+  moon_isa isa;
   bool of_f32;
   int64_t m, n, k, batch;
   moon_product_axes axes;
-  side own, shared;
+  moon_amx_side own, shared;
   int64_t tile;                      /* numbers of a tile, or of the three of f32 */
   int64_t ntiles, depth;             /* tiles along k, and of them packed by a job at a time */
   int64_t own_block, shared_block;   /* of a job; the shared one is gone through sub_block at a time */
@@ -46,67 +38,12 @@ typedef struct amx_plan {
   moon_finish *finish;               /* behind the plan; NULL: none */
 } amx_plan;
 
-static const char *matrix(const amx_plan *g, const moon_call *call, const side *s, int64_t batch) {
+static const char *matrix(const amx_plan *g, const moon_call *call, const moon_amx_side *s, int64_t batch) {
   const moon_array *x = &call->in[s->is_a ? 0 : 1];
-  return moon__at(x, moon__offset_at(g->axes.n, g->axes.size, s->batch, batch));
+  return moon__at(x, moon__offset_at(g->axes.n, g->axes.size, s->is_a ? g->axes.a : g->axes.b, batch));
 }
 
 /* ---- Packing ---- */
-
-/* A tile of bf16 whose numbers come one by one: at ends, and from odd strides. */
-static void pack_slowly(uint16_t *out, const uint16_t *x, const side *s, int64_t depth, int64_t width) {
-  memset(out, 0, MOON_AMX_TILE * sizeof *out);
-  for (int64_t i = 0; i < width; i++)
-    for (int64_t k = 0; k < depth; k++) out[s->is_a ? i * 32 + k : k / 2 * 32 + i * 2 + k % 2] = x[k * s->along + i * s->across];
-}
-
-static void pack_bf16(const amx_plan *g, const side *s, uint16_t *out, const uint16_t *x, int64_t depth, int64_t width) {
-  uint32_t pairs[MOON_AMX_TILE / 2];
-  float *out_pairs = (float *)(void *)out;
-  bool whole = depth == MOON_AMX_K && width == MOON_AMX_ROWS;
-  if (whole && s->is_a && s->along == 1) {
-    for (int i = 0; i < MOON_AMX_ROWS; i++) memcpy(out + i * MOON_AMX_K, x + i * s->across, MOON_AMX_K * sizeof *x);
-  } else if (whole && s->across == 1) {
-    uint32_t *to = s->is_a ? pairs : (uint32_t *)(void *)out;
-    for (int k = 0; k < MOON_AMX_K / 2; k++) g->set->interleave(to + k * 16, x + 2 * k * s->along, x + (2 * k + 1) * s->along);
-    if (s->is_a) g->f32->pack(out_pairs, (const float *)(const void *)pairs, 16, 16, 1, 16, 16);
-  } else if (whole && s->along == 1 && s->across % 2 == 0) {
-    g->f32->pack(out_pairs, (const float *)(const void *)x, 16, 16, 1, s->across / 2, 16);
-  } else {
-    pack_slowly(out, x, s, depth, width);
-  }
-}
-
-/* Numbers that do not lie as the tile's do, and those at ends, are copied to where they do. True: one of them is infinite. */
-static bool pack_f32(const amx_plan *g, const side *s, uint16_t *out, const float *x, int64_t depth, int64_t width) {
-  _Alignas(64) float copy[MOON_AMX_TILE];
-  bool whole = depth == MOON_AMX_K && width == MOON_AMX_ROWS;
-  int64_t step = s->is_a ? s->across : s->along, side_by_side = s->is_a ? s->along : s->across;
-  if (!whole || side_by_side != 1) {
-    if (!whole) memset(copy, 0, sizeof copy);
-    if (s->is_a) g->f32->pack(copy, x, width, depth, s->across, s->along, MOON_AMX_K);
-    else g->f32->pack(copy, x, depth, width, s->along, s->across, MOON_AMX_ROWS);
-    x = copy;
-    step = s->is_a ? MOON_AMX_K : MOON_AMX_ROWS;
-  }
-  return (s->is_a ? g->set->split_a : g->set->split_b)(out, x, step);
-}
-
-/* Strips [first, first + n) of a matrix, `depth` tiles from tile t on; out_step from strip to strip. True: there is an infinity. */
-static bool pack_strips(const amx_plan *g, const side *s, const char *x, int64_t first, int64_t n, int64_t t, int64_t depth, uint16_t *out,
-                        int64_t out_step) {
-  bool infinite = false;
-  for (int64_t i = 0; i < depth; i++, t++)
-    for (int64_t j = 0; j < n; j++) {
-      int64_t k = t * MOON_AMX_K, at = (first + j) * MOON_AMX_ROWS, from = k * s->along + at * s->across;
-      int64_t deep = moon__min_i64(MOON_AMX_K, g->k - k), width = moon__min_i64(MOON_AMX_ROWS, s->size - at);
-      uint16_t *tile = out + j * out_step + i * g->tile;
-      if (width <= 0) memset(tile, 0, (size_t)g->tile * sizeof *tile);
-      else if (g->of_f32) infinite |= pack_f32(g, s, tile, (const float *)(const void *)x + from, deep, width);
-      else pack_bf16(g, s, tile, (const uint16_t *)(const void *)x + from, deep, width);
-    }
-  return infinite;
-}
 
 static uint16_t *shared_strip(const amx_plan *g, const moon_call *call, int64_t which, int64_t strip) {
   return (uint16_t *)(void *)(call->scratch + g->packed) + (which * g->shared_strips + strip) * g->ntiles * g->tile;
@@ -117,8 +54,9 @@ static void run_pack(const moon_call *call, int64_t first, int64_t last) {
   const amx_plan *g = call->state;
   for (int64_t job = first; job < last; job++) {
     int64_t which = job / (g->shared_strips / 2), strip = job % (g->shared_strips / 2) * 2;
-    call->scratch[g->infinite + (size_t)job] = pack_strips(g, &g->shared, matrix(g, call, &g->shared, which), strip, 2, 0, g->ntiles,
-                                                           shared_strip(g, call, which, strip), g->ntiles * g->tile);
+    uint16_t *out = shared_strip(g, call, which, strip);
+    call->scratch[g->infinite + (size_t)job] =
+        moon__amx_pack(g->isa, &g->shared, matrix(g, call, &g->shared, which), strip, 2, 0, g->ntiles, out, g->ntiles * g->tile);
   }
 }
 
@@ -155,7 +93,8 @@ static void make_sums(const amx_plan *g, const moon_call *call, const block *at,
   for (int64_t t = 0; t < g->ntiles; t += g->depth) {
     int64_t depth = moon__min_i64(g->depth, g->ntiles - t);
     if (own->at != t) {
-      own->infinite |= pack_strips(g, &g->own, matrix(g, call, &g->own, at->batch), first, strips, t, depth, own->tiles, depth * g->tile);
+      const char *x = matrix(g, call, &g->own, at->batch);
+      own->infinite |= moon__amx_pack(g->isa, &g->own, x, first, strips, t, depth, own->tiles, depth * g->tile);
       own->at = t;
     }
     multiply(g, call, at, own, t, depth, c, c_step);
@@ -164,7 +103,7 @@ static void make_sums(const amx_plan *g, const moon_call *call, const block *at,
 
 /* An infinity times 0 is NaN, and so are its parts: such sums are made again, number by number. */
 static void mend(const amx_plan *g, const moon_call *call, const block *at, float *c, int64_t c_step) {
-  const side *a = g->own.is_a ? &g->own : &g->shared, *b = g->own.is_a ? &g->shared : &g->own;
+  const moon_amx_side *a = g->own.is_a ? &g->own : &g->shared, *b = g->own.is_a ? &g->shared : &g->own;
   const float *x = (const float *)(const void *)matrix(g, call, a, at->batch) + at->i * a->across;
   const float *y = (const float *)(const void *)matrix(g, call, b, at->batch) + at->j * b->across;
   for (int64_t i = 0; i < at->m; i++)
@@ -291,15 +230,14 @@ moon_status moon__cpu_matmul_amx_plan(const moon_fast *f, moon_choice *c) {
   moon_product p;
   if (!g) return MOON_EMEMORY;
   moon__product_read(&p, &g->axes, &f->in[0], &f->in[1]);
-  g->set = MOON_ISA_PICK(f->isa, moon__amx_set);
-  g->f32 = MOON_ISA_PICK(f->isa, moon__gemm_set);
+  g->isa = f->isa;
   g->of_f32 = f->in[0].dtype == MOON_DTYPE_f32;
   g->m = p.m, g->n = p.n, g->k = p.k, g->batch = p.batch;
-  side a = {.is_a = true, .size = p.m, .along = p.a_column, .across = p.a_row, .batch = g->axes.a};
-  side b = {.is_a = false, .size = p.n, .along = p.b_row, .across = p.b_column, .batch = g->axes.b};
+  moon_amx_side a = {.is_a = true, .of_f32 = g->of_f32, .size = p.m, .k = p.k, .along = p.a_column, .across = p.a_row};
+  moon_amx_side b = {.is_a = false, .of_f32 = g->of_f32, .size = p.n, .k = p.k, .along = p.b_row, .across = p.b_column};
   g->own = p.m > p.n ? a : b;
   g->shared = p.m > p.n ? b : a;
-  g->tile = MOON_AMX_TILE * (g->of_f32 ? MOON_AMX_PARTS : 1);
+  g->tile = moon__amx_tile(g->of_f32);
   g->ntiles = moon__ceildiv_i64(p.k, MOON_AMX_K);
   g->matrices = (p.m > p.n ? moon__product_b_varies : moon__product_a_varies)(&g->axes) ? p.batch : 1;
   choose_blocks(g);

@@ -1,7 +1,8 @@
 /*
 ** recurrent.c: f32 kernels of lstm_sequence, gru_sequence and their gradients. Each step is a product with the recurrent kernel,
 ** packed once, by the tiles of gemm.h, whose result goes into the cell (cells.h) while it is in the cache. The state is also kept
-** turned, [units, rows] for the rows of each tile, as the tiles read it best. What they compute stands in core/ops.
+** turned, [units, rows] for the rows of each tile, as the tiles read it best; where there is a matrix unit (amx.h) both are kept in its
+** tiles instead. What they compute stands in core/ops; an infinite state becomes NaN in the matrix unit.
 **
 ** Jobs are cut by units where a step is large, and each step is a group of jobs; where it is small a job takes some rows through
 ** many steps. Each element is computed in the same way whatever the cut, but for the sums over rows in the bias gradient, whose
@@ -9,13 +10,14 @@
 */
 #include <string.h>
 
+#include "amx.h"
 #include "base/size.h"
 #include "cells.h"
 #include "fast.h"
 #include "gemm.h"
 #include "ops/attrs.h"
 
-enum { MOST_ROWS = 56, DEPTH_BLOCK = 256, PRODUCT = MOST_ROWS * 4 * 2 * 16 };
+enum { MOST_ROWS = 64, DEPTH_BLOCK = 256, PRODUCT = MOST_ROWS * 4 * 2 * 16, UNIT = 2 * MOON_AMX_ROWS, UNIT_ROWS = 20 };
 /* Inputs and outputs, as core/ops declares them. The gradients' inputs have one less from dc on for a GRU. */
 enum { Z, RECURRENT, BIAS, H, C };
 enum { BACK_RECURRENT, BACK_BEFORE, BACK_GATES, BACK_STATES, BACK_DY, BACK_DH, BACK_DC };
@@ -23,7 +25,9 @@ enum { BACK_RECURRENT, BACK_BEFORE, BACK_GATES, BACK_STATES, BACK_DY, BACK_DH, B
 typedef struct recurrent_plan {
   const moon_gemm_set *gemm;
   const moon_cells_set *cells;
+  moon_isa isa;
   bool gru, back, reverse, packed, turned, has_dy;
+  bool unit; /* products are made by the matrix unit */
   int mask;                                 /* its input; -1: none */
   int64_t t, b, u, gates, depth;
   int64_t r_row, r_column, dy_step, dy_row; /* strides */
@@ -31,7 +35,7 @@ typedef struct recurrent_plan {
   int64_t wide, panels;                     /* columns of a panel, panels of a block of units */
   int64_t blocks, blocks_per_job, unit_jobs; /* of units */
   int64_t rows, row_blocks, steps, chunk;    /* chunk: steps of a job */
-  int64_t turned_floats;                     /* of a block of rows, once */
+  int64_t turned_floats, panel_floats;       /* of a block of rows, once; of a panel of the recurrent kernel */
   size_t packed_at, turned_at, c_at, pass_at, bias_at; /* in scratch */
 } recurrent_plan;
 
@@ -44,7 +48,7 @@ static int64_t place_of(const recurrent_plan *p, int64_t s) { return p->reverse 
 
 /* ---- Products ---- */
 
-/* The state, or the gradient that goes back, of a block of rows, turned: [tiles, depth, height]. Steps take turns. */
+/* The state, or the gradient that goes back, of a block of rows, turned: [tiles, depth, height], or tiles of the unit. Steps take turns. */
 static float *turned_of(const recurrent_plan *p, const moon_call *call, int64_t row, int64_t step) {
   return scratch(call, p->turned_at) + ((step & 1) * p->row_blocks + row / p->rows) * p->turned_floats;
 }
@@ -52,6 +56,12 @@ static float *turned_of(const recurrent_plan *p, const moon_call *call, int64_t 
 /* out [rows, wide] = a [rows, depth] b; a_step: from row to row where a is not turned. */
 static void multiply(const recurrent_plan *p, float *out, int64_t out_step, const float *a, int64_t a_step, int64_t rows,
                      const float *b, int64_t b_step, int64_t columns) {
+  if (p->unit) {
+    int64_t ntiles = p->depth / MOON_AMX_K, strip = ntiles * moon__amx_tile(true);
+    const uint16_t *x = (const uint16_t *)(const void *)a, *y = (const uint16_t *)(const void *)b;
+    for (int64_t r = 0; r < rows; r += UNIT, x += 2 * strip) moon__amx_block(out + r * out_step, out_step, x, strip, y, strip, ntiles, true, false);
+    return;
+  }
   moon_gemm_form form = p->turned ? MOON_GEMM_COLUMNS : MOON_GEMM_ROWS;
   moon_gemm_tile t = {.c = out, .a_step = p->turned ? p->height : a_step, .b_step = b_step, .c_step = out_step, .nsegments = 1,
                       .columns = p->packed ? p->wide : columns};
@@ -64,16 +74,30 @@ static void multiply(const recurrent_plan *p, float *out, int64_t out_step, cons
   }
 }
 
+/* Tiles [t, t + n) of the strips of x, whose number 0 belongs to tile t. */
+static void pack_tiles(const recurrent_plan *p, const moon_amx_side *s, float *out, const float *x, int64_t t, int64_t n) {
+  int64_t tile = moon__amx_tile(true), strips = moon__ceildiv_i64(s->size, UNIT) * 2;
+  moon__amx_pack(p->isa, s, (const char *)x, 0, strips, 0, n, (uint16_t *)(void *)out + t * tile, p->depth / MOON_AMX_K * tile);
+}
+
 /* Panel `job` of the recurrent kernel: of block job / panels, gate job % panels; going back, of the kernel turned round. */
 static void pack_panel(const recurrent_plan *p, const moon_call *call, int64_t job) {
   int64_t j = job / p->panels * p->wide, first = p->back ? j : job % p->panels * p->u + j;
   int64_t deep = p->back ? p->r_column : p->r_row, across = p->back ? p->r_row : p->r_column;
-  p->gemm->pack(scratch(call, p->packed_at) + job * p->depth * p->wide, input(call, p->back ? BACK_RECURRENT : RECURRENT) + first * across, p->depth,
-                moon__min_i64(p->wide, p->u - j), deep, across, p->wide);
+  const float *x = input(call, p->back ? BACK_RECURRENT : RECURRENT) + first * across;
+  float *out = scratch(call, p->packed_at) + job * p->panel_floats;
+  moon_amx_side b = {.of_f32 = true, .size = p->wide, .k = p->depth, .along = deep, .across = across};
+  if (p->unit) pack_tiles(p, &b, out, x, 0, p->depth / MOON_AMX_K);
+  else p->gemm->pack(out, x, p->depth, moon__min_i64(p->wide, p->u - j), deep, across, p->wide);
 }
 
 /* x [rows, columns], rows x_step apart, turned, as depth `at` and on of `to`. */
 static void turn(const recurrent_plan *p, float *to, int64_t at, const float *x, int64_t x_step, int64_t rows, int64_t columns) {
+  if (p->unit) {
+    moon_amx_side a = {.is_a = true, .of_f32 = true, .size = rows, .k = columns, .along = 1, .across = x_step};
+    pack_tiles(p, &a, to, x, at / MOON_AMX_K, columns / MOON_AMX_K);
+    return;
+  }
   for (int64_t r = 0; r < rows; r += p->height, to += p->height * p->depth)
     p->gemm->pack(to + at * p->height, x + r * x_step, columns, moon__min_i64(p->height, rows - r), 1, x_step, p->height);
 }
@@ -129,7 +153,7 @@ static void step_block(const recurrent_plan *p, const moon_call *call, int64_t s
                  .mask = p->mask < 0 ? NULL : (const uint8_t *)call->in[p->mask].data + at * p->b + row};
   fetch(&c, p->gates);
   for (int64_t g = 0; g < p->gates; g++) {
-    const float *b = p->packed ? scratch(call, p->packed_at) + (block * p->panels + g) * p->depth * p->wide
+    const float *b = p->packed ? scratch(call, p->packed_at) + (block * p->panels + g) * p->panel_floats
                                : input(call, RECURRENT) + g * u + j;
     multiply(p, product + g * p->wide, c.product_step, a, u, rows, b, p->packed ? p->wide : p->r_row, n);
   }
@@ -188,7 +212,7 @@ static void back_block(const recurrent_plan *p, const moon_call *call, int64_t k
   float *through = output(call, p->gru ? 1 : 0); /* what goes to the product */
   if (k > 0) {
     const float *a = p->turned ? turned_of(p, call, row, k) : through + (place_of(p, s + 1) * p->b + row) * w;
-    multiply(p, product, p->wide, a, w, rows, scratch(call, p->packed_at) + block * p->depth * p->wide, p->wide, n);
+    multiply(p, product, p->wide, a, w, rows, scratch(call, p->packed_at) + block * p->panel_floats, p->wide, n);
   }
   if (k == p->t) {
     finish_back(p, call, product, row, j, n);
@@ -225,6 +249,7 @@ static void run_no_rows(const moon_call *call, int64_t first, int64_t last) {
 
 static void run_steps(const moon_call *call, int64_t first, int64_t last) {
   const recurrent_plan *p = call->state;
+  if (p->unit) moon__amx_begin();
   for (int64_t job = first; job < last; job++) {
     int64_t group = job / (p->row_blocks * p->unit_jobs), rest = job % (p->row_blocks * p->unit_jobs);
     int64_t row = rest / p->unit_jobs * p->rows, from = rest % p->unit_jobs * p->blocks_per_job;
@@ -232,6 +257,7 @@ static void run_steps(const moon_call *call, int64_t first, int64_t last) {
     for (int64_t s = group * p->chunk; s < end; s++)
       for (int64_t block = from; block < to; block++) (p->back ? back_block : step_block)(p, call, s, row, block);
   }
+  if (p->unit) moon__amx_end();
 }
 
 static void cut(recurrent_plan *p) {
@@ -264,13 +290,15 @@ static void choose_tiles(recurrent_plan *p) {
   p->height = moon__gemm_height(p->rows, p->gemm->rows[p->width]);
   p->turned = p->rows >= 8;
   p->packed = p->back || p->r_column != 1 || p->t * moon__ceildiv_i64(p->rows, p->height) >= 8;
+  p->unit = p->packed && p->wide == UNIT && p->u % UNIT == 0 && p->rows >= UNIT_ROWS && moon__amx_usable(p->isa);
 }
 
 static bool lay_out(recurrent_plan *p, moon_choice *c) {
   const int64_t f = (int64_t)sizeof(float);
-  int64_t packed, turned, bias, height = moon__ceildiv_i64(p->rows, p->height) * p->height;
-  if (!moon__mul_i64(p->blocks * p->panels, p->wide, &packed) || !moon__mul_i64(packed, p->depth, &packed) ||
-      !moon__mul_i64(height, p->depth, &p->turned_floats) || !moon__mul_i64(p->turned_floats, 2 * p->row_blocks, &turned) ||
+  int64_t packed, turned, bias, height = p->unit ? UNIT : p->height, rows = moon__ceildiv_i64(p->rows, height) * height;
+  int64_t deep = p->unit ? p->depth * moon__amx_tile(true) / MOON_AMX_TILE / 2 : p->depth; /* floats that hold what is packed along depth */
+  if (!moon__mul_i64(p->wide, deep, &p->panel_floats) || !moon__mul_i64(p->blocks * p->panels, p->panel_floats, &packed) ||
+      !moon__mul_i64(rows, deep, &p->turned_floats) || !moon__mul_i64(p->turned_floats, 2 * p->row_blocks, &turned) ||
       !moon__mul_i64(p->row_blocks, bias_count(p), &bias))
     return false;
   if (p->packed && !moon__fast_scratch(c, &p->packed_at, packed, f)) return false;
@@ -314,7 +342,7 @@ static void read_operands(recurrent_plan *p, const moon_fast *f) {
 static void describe(const recurrent_plan *p, const moon_fast *f, moon_choice *c) {
   c->kernel = p->gru ? (p->back ? MOON_ISA_TEXT(f->isa, "cpu_gru_sequence_grad_f32") : MOON_ISA_TEXT(f->isa, "cpu_gru_sequence_f32"))
               : p->back ? MOON_ISA_TEXT(f->isa, "cpu_lstm_sequence_grad_f32") : MOON_ISA_TEXT(f->isa, "cpu_lstm_sequence_f32");
-  c->why = p->unit_jobs > 1 ? "steps cut by units" : "steps cut by rows";
+  c->why = p->unit ? "tiles of the matrix unit" : p->unit_jobs > 1 ? "steps cut by units" : "steps cut by rows";
   c->dense_in = ~(uint64_t)0 & ~((uint64_t)1 << (p->back ? BACK_RECURRENT : RECURRENT));
   if (p->back && (!p->has_dy || f->in[BACK_DY].strides[2] == 1)) c->dense_in &= ~((uint64_t)1 << BACK_DY);
   if (p->back) c->needs_out = p->gru ? 3 : 1;
@@ -325,6 +353,7 @@ static void describe(const recurrent_plan *p, const moon_fast *f, moon_choice *c
 moon_status moon__cpu_recurrent_plan(const moon_fast *f, moon_choice *c) {
   recurrent_plan *p = moon__fast_state(f, c, sizeof *p);
   if (!p) return MOON_EMEMORY;
+  p->isa = f->isa;
   p->gemm = MOON_ISA_PICK(f->isa, moon__gemm_set);
   p->cells = MOON_ISA_PICK(f->isa, moon__cells_set);
   p->back = is_back(f->node);

@@ -84,7 +84,7 @@ local small = { { b = 3, t = 4, d = 2, u = 5 }, { b = 2, t = 3, d = 1, u = 1 }, 
 local large = {
   { b = 1, t = 1, d = 3, u = 64 }, { b = 1, t = 9, d = 2, u = 70 }, { b = 19, t = 3, d = 3, u = 33 },
   { b = 67, t = 2, d = 2, u = 16 }, { b = 8, t = 2, d = 1, u = 130 }, { b = 0, t = 3, d = 2, u = 4 },
-  { b = 2, t = 0, d = 2, u = 4 }, { b = 2, t = 3, d = 0, u = 4 }, { b = 2, t = 3, d = 2, u = 0 },
+  { b = 2, t = 0, d = 2, u = 4 }, { b = 2, t = 3, d = 0, u = 4 }, { b = 2, t = 3, d = 2, u = 0 }, { b = 40, t = 4, d = 2, u = 64 },
 }
 if soak then large[#large + 1] = { b = 32, t = 64, d = 256, u = 256 } end
 local kinds = {
