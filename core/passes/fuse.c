@@ -3,7 +3,8 @@
 ** newest first; a producer joins the cluster of its first user when the index spaces are equal. The first user is the one whose
 ** cluster runs first, so every other user runs later and no cycle can arise: a cluster runs where its last member stood, and that
 ** place never changes as producers join. A large value that several clusters want, and that follows by a few cheap ops from one that
-** is stored anyway, is computed again in each: a gradient then reads what a layer gave instead of all that was in between.
+** is stored anyway, is computed again in each: a gradient then reads what a layer gave instead of all that was in between, and of
+** dropout the bytes that were drawn.
 */
 #include <string.h>
 
@@ -19,7 +20,7 @@
 #define MAX_NUMBERS 20
 #define MAX_AGAIN 2 /* other clusters that compute a value again */
 #define MAX_AGAIN_COST 10    /* ops, from what is stored */
-#define LEAST_AGAIN 65536    /* elements: less stays in a near cache */
+#define LEAST_AGAIN 65536    /* elements: less stays in a near cache, unless casts widen them */
 
 typedef struct cluster {
   int root;          /* index of its last member */
@@ -172,6 +173,11 @@ static bool is_stored(const fusing *f, const moon_value *v) {
   return stored;
 }
 
+/* Storing what a cast widens takes more memory than storing what it came from, however few the numbers. */
+static bool is_widened(const moon_node *n) {
+  return n->op->id == MOON_OP_cast && moon_dtype_bytes(n->inputs[0]->type.dtype) < moon_dtype_bytes(n->outputs[0].type.dtype);
+}
+
 /* Ops that lead from what is stored to node i: all from one large value, whose node goes to *from. 0: it is to be stored. What comes
 ** from a product is, unless that is stored itself: so the product is finished by the one loop that uses it. */
 static int cost_of(const fusing *f, int i, const moon_value **from) {
@@ -180,7 +186,7 @@ static int cost_of(const fusing *f, int i, const moon_value **from) {
   int cost = 1;
   *from = NULL;
   if (!is_fusable(n) || is_reduction(n) || n->outputs[0].type.dtype != MOON_DTYPE_f32) return 0;
-  if (!moon__shape_count_known(&n->outputs[0].type.shape, &count) || count < LEAST_AGAIN) return 0;
+  if (!moon__shape_count_known(&n->outputs[0].type.shape, &count) || (count < LEAST_AGAIN && !is_widened(n))) return 0;
   for (int k = 0; k < n->ninputs; k++) {
     const moon_value *v = n->inputs[k], *source = v;
     double x;

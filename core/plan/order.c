@@ -1,7 +1,7 @@
 /*
 ** order.c: when nodes are computed. They keep the order in which they were built, but for what needs nothing but variables and
-** constants (packed weights, filled arrays): that waits for its first user, so that a step does not hold for its whole length what only
-** its end wants.
+** constants (packed weights, filled arrays, numbers drawn by their places): that waits for its first user, so that a step does not hold
+** for its whole length what only its end wants.
 */
 #include "base/alloc.h"
 #include "plan/plan.h"
@@ -12,7 +12,7 @@ static bool is_leaf(const moon_node *n) { return n->op->id == MOON_OP_constant |
 static bool find_places(const moon_graph *g, moon_map *at, int *place) {
   for (int i = 0; i < g->nnodes; i++) {
     const moon_node *n = g->nodes[i];
-    bool waits = !is_leaf(n) && n->op->id != MOON_OP_input && !(n->op->flags & (MOON_OPF_EFFECT | MOON_OPF_RANDOM));
+    bool waits = !is_leaf(n) && n->op->id != MOON_OP_input && !(n->op->flags & MOON_OPF_EFFECT);
     if (!moon__map_put(at, n, (void *)(uintptr_t)(i + 1))) return false;
     for (int k = 0; waits && k < n->ninputs; k++) {
       const moon_node *input = n->inputs[k]->node;

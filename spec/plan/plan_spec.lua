@@ -51,6 +51,20 @@ describe("memory of a plan", function()
     assert.is_true(program:stats().arena_bytes <= 4 * 64 * KB, program:explain())
   end)
 
+  it("does not hold from the start what is drawn", function()
+    local x = core.placeholder("x", "f32", { 128, 128 })
+    local g = graphs.trace({ x }, function()
+      local drawn, y = {}, x
+      for i = 1, 8 do drawn[i] = core.uniform { 128, 128 } end
+      for i = 1, 8 do y = y:cumsum(1) * drawn[i] end
+      return { y }
+    end)
+    local program = g:program()
+    assert.is_true(program:stats().arena_bytes <= 3 * 64 * KB, program:explain())
+    local args = { graphs.numbers { 128, 128 }, step = 3 }
+    assert.equal(graphs.bytes { program:run(args) }, graphs.bytes { g:program({ passes_off = "all" }):run(args) })
+  end)
+
   it("is not needed for views", function()
     local x = core.placeholder("x", "f32", { 64, 64 })
     local y = x:transpose():reshape({ 64, 64 }):slice(1, 2, 63):flip({ 1 }):sum()

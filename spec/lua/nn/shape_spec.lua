@@ -71,6 +71,31 @@ describe("nn.Dropout", function()
     assert.equal(b, d)
   end)
 
+  it("keeps a byte of each element for the gradient, which has the bits of the definition", function()
+    local B, D, LAYERS = 64, 128, 6
+    local function program(rate, off)
+      ml.seed(5)
+      local x = ml.input { B, D }
+      local h = x
+      for _ = 1, LAYERS do h = h + nn.Dropout { rate } (nn.Dense { D } (h)) end
+      local model = ml.Model { inputs = x, outputs = h }
+      model:compile { optimizer = "sgd", loss = "mse" }
+      local inputs = { ml.uniform { B, D }, ml.zeros { B, D }, step = 1 }
+      local graph = model:step_graph("train", inputs[1], inputs[2])
+      local found = graph:program { mode = "train", inputs = inputs, passes_off = off }
+      return found, found:run(inputs):item(), found:run(inputs):item()
+    end
+    local none, dropping = program(0):stats().arena_bytes, program(0.5)
+    if ml.device() == "cpu" then
+      local each = (dropping:stats().arena_bytes - none) / (LAYERS * B * D)
+      assert.is_true(each <= 1.1, each)
+    end
+    local _, first, second = program(0.5)
+    local _, first_plain, second_plain = program(0.5, "all")
+    testing.allclose(first, first_plain)
+    testing.allclose(second, second_plain)
+  end)
+
   it("may share its mask along axes", function()
     local y = nn.Dropout { 0.5, noise_shape = { -1, 1, -1 } } (ml.ones { 4, 6, 8 }, { training = true })
     testing.equal(y:max { 2 }, y:min { 2 })
