@@ -195,22 +195,6 @@ static bool lay_out(amx_plan *g, moon_choice *c) {
          moon__fast_scratch(c, &g->infinite, g->matrices, g->shared_strips / 2);
 }
 
-/* Many rows and columns, and enough to do. */
-static bool pays(int64_t m, int64_t n, int64_t k) { return m > MOON_AMX_ROWS / 2 && n >= MOON_AMX_ROWS && k >= MOON_AMX_ROWS; }
-
-bool moon__cpu_matmul_amx_pays(int64_t m, int64_t n, int64_t k) { return pays(m, n, k) && moon__amx_usable(moon__cpu_isa()); }
-
-bool moon__cpu_matmul_amx_fits(const moon_fast *f) {
-  moon_product p;
-  moon_product_axes axes;
-  moon_dtype dtype = f->in[0].dtype;
-  if ((dtype != MOON_DTYPE_f32 && dtype != MOON_DTYPE_bf16) || f->out[0].dtype != MOON_DTYPE_f32 ||
-      !moon__product_read(&p, &axes, &f->in[0], &f->in[1]) || moon__array_count(&f->out[0]) == 0)
-    return false;
-  if (dtype == MOON_DTYPE_f32 && (double)p.m * (double)p.n * (double)p.k < 64.0 * 64 * 64) return false;
-  return pays(p.m, p.n, p.k) && moon__amx_usable(f->isa);
-}
-
 static moon_status plan_phases(const moon_fast *f, amx_plan *g, moon_choice *c) {
   if (f->epilogue) {
     g->finish = (moon_finish *)(void *)(g + 1);
@@ -225,24 +209,105 @@ static moon_status plan_phases(const moon_fast *f, amx_plan *g, moon_choice *c) 
   return MOON_OK;
 }
 
+/* p: what c = a b is; the axes of the batch are in g. */
+static moon_status plan(const moon_fast *f, moon_choice *c, amx_plan *g, const moon_product *p) {
+  g->isa = f->isa;
+  g->of_f32 = f->in[0].dtype == MOON_DTYPE_f32;
+  g->m = p->m, g->n = p->n, g->k = p->k, g->batch = p->batch;
+  moon_amx_side a = {.is_a = true, .of_f32 = g->of_f32, .size = p->m, .k = p->k, .along = p->a_column, .across = p->a_row};
+  moon_amx_side b = {.is_a = false, .of_f32 = g->of_f32, .size = p->n, .k = p->k, .along = p->b_row, .across = p->b_column};
+  g->own = p->m > p->n ? a : b;
+  g->shared = p->m > p->n ? b : a;
+  g->tile = moon__amx_tile(g->of_f32);
+  g->ntiles = moon__ceildiv_i64(p->k, MOON_AMX_K);
+  g->matrices = (p->m > p->n ? moon__product_b_varies : moon__product_a_varies)(&g->axes) ? p->batch : 1;
+  choose_blocks(g);
+  if (!lay_out(g, c)) return MOON_ESIZE;
+  return plan_phases(f, g, c);
+}
+
+static amx_plan *plan_new(const moon_fast *f, moon_choice *c) {
+  return moon__fast_state(f, c, sizeof(amx_plan) + (f->epilogue ? sizeof(moon_finish) : 0));
+}
+
+/* ---- matmul ---- */
+
+/* Many rows and columns. */
+static bool pays(int64_t m, int64_t n, int64_t k) { return m > MOON_AMX_ROWS / 2 && n >= MOON_AMX_ROWS && k >= MOON_AMX_ROWS; }
+
+/* Is it clearly faster than vectors, which take f32 as it is? Measured, in ns: packing a number, operations on whole tiles (the unit gives
+** 127 GFLOP/s a core while another machine has its other thread, else 430), operations by vectors; a phase more. */
+static bool wins(const moon_product *p) {
+  double m = (double)p->m, n = (double)p->n, k = (double)p->k;
+  double tiles = (double)moon__ceildiv_i64(p->m, SIDE) * (double)moon__ceildiv_i64(p->n, SIDE) * (double)moon__ceildiv_i64(p->k, MOON_AMX_K);
+  double unit = 0.4 * (m + n) * k + tiles * (SIDE * SIDE * MOON_AMX_K * 2 / 280.0), vectors = m * n * k * 2 / 130;
+  return (double)p->batch * (vectors * 0.75 - unit) > 2000;
+}
+
+bool moon__cpu_matmul_amx_pays(int64_t m, int64_t n, int64_t k) { return pays(m, n, k) && moon__amx_usable(moon__cpu_isa()); }
+
+bool moon__cpu_matmul_amx_fits(const moon_fast *f) {
+  moon_product p;
+  moon_product_axes axes;
+  moon_dtype dtype = f->in[0].dtype;
+  if ((dtype != MOON_DTYPE_f32 && dtype != MOON_DTYPE_bf16) || f->out[0].dtype != MOON_DTYPE_f32 ||
+      !moon__product_read(&p, &axes, &f->in[0], &f->in[1]) || moon__array_count(&f->out[0]) == 0)
+    return false;
+  return pays(p.m, p.n, p.k) && (dtype == MOON_DTYPE_bf16 || wins(&p)) && moon__amx_usable(f->isa);
+}
+
 moon_status moon__cpu_matmul_amx_plan(const moon_fast *f, moon_choice *c) {
-  amx_plan *g = moon__fast_state(f, c, sizeof *g + (f->epilogue ? sizeof *g->finish : 0));
+  amx_plan *g = plan_new(f, c);
   moon_product p;
   if (!g) return MOON_EMEMORY;
   moon__product_read(&p, &g->axes, &f->in[0], &f->in[1]);
-  g->isa = f->isa;
-  g->of_f32 = f->in[0].dtype == MOON_DTYPE_f32;
-  g->m = p.m, g->n = p.n, g->k = p.k, g->batch = p.batch;
-  moon_amx_side a = {.is_a = true, .of_f32 = g->of_f32, .size = p.m, .k = p.k, .along = p.a_column, .across = p.a_row};
-  moon_amx_side b = {.is_a = false, .of_f32 = g->of_f32, .size = p.n, .k = p.k, .along = p.b_row, .across = p.b_column};
-  g->own = p.m > p.n ? a : b;
-  g->shared = p.m > p.n ? b : a;
-  g->tile = moon__amx_tile(g->of_f32);
-  g->ntiles = moon__ceildiv_i64(p.k, MOON_AMX_K);
-  g->matrices = (p.m > p.n ? moon__product_b_varies : moon__product_a_varies)(&g->axes) ? p.batch : 1;
-  choose_blocks(g);
-  c->kernel = g->of_f32 ? "cpu_matmul_f32_amx" : "cpu_matmul_bf16_amx";
+  c->kernel = f->in[0].dtype == MOON_DTYPE_f32 ? "cpu_matmul_f32_amx" : "cpu_matmul_bf16_amx";
   c->why = "packed tiles";
-  if (!lay_out(g, c)) return MOON_ESIZE;
-  return plan_phases(f, g, c);
+  return plan(f, c, g, &p);
+}
+
+/* ---- conv and its gradients, where the window is one place: products of all places of all images ---- */
+
+enum { MOST_PLACES = 8192 }; /* that the filter's gradient sums over: both operands are packed whole then */
+
+static bool read_conv(const moon_node *node, moon_product *p) {
+  moon_geometry g = moon__conv_geometry(node);
+  int64_t places = g.batch, c = g.c_in, f = g.c_out;
+  if (g.groups != 1) return false;
+  for (int i = 0; i < 3; i++) {
+    if (g.window[i] != 1 || g.stride[i] != 1 || g.pad_lo[i] != 0 || g.in[i] != g.out[i]) return false;
+    places *= g.in[i];
+  }
+  switch (node->op->id) {
+    case MOON_OP_conv_filter_grad:
+      *p = (moon_product){.m = c, .k = places, .n = f, .batch = 1, .a_row = 1, .a_column = c, .b_row = f, .b_column = 1};
+      return places <= MOST_PLACES;
+    case MOON_OP_conv_input_grad:
+      *p = (moon_product){.m = places, .k = f, .n = c, .batch = 1, .a_row = f, .a_column = 1, .b_row = 1, .b_column = f};
+      return true;
+    default:
+      *p = (moon_product){.m = places, .k = c, .n = f, .batch = 1, .a_row = c, .a_column = 1, .b_row = f, .b_column = 1};
+      return true;
+  }
+}
+
+bool moon__cpu_conv_amx_has(const moon_node *node) {
+  moon_product p;
+  return node->inputs[0]->type.dtype == MOON_DTYPE_f32 && read_conv(node, &p) && pays(p.m, p.n, p.k) && wins(&p) &&
+         moon__amx_usable(moon__cpu_isa());
+}
+
+bool moon__cpu_conv_amx_fits(const moon_fast *f) {
+  return f->in[1].dtype == MOON_DTYPE_f32 && f->out[0].dtype == MOON_DTYPE_f32 && moon__cpu_conv_amx_has(f->node);
+}
+
+moon_status moon__cpu_conv_amx_plan(const moon_fast *f, moon_choice *c) {
+  amx_plan *g = plan_new(f, c);
+  moon_product p;
+  if (!g) return MOON_EMEMORY;
+  read_conv(f->node, &p);
+  c->kernel = "cpu_conv_f32_amx";
+  c->why = "a product of all places";
+  c->dense_in = 3;
+  return plan(f, c, g, &p);
 }
