@@ -39,7 +39,7 @@ enum { EXTRA = 1 + MOON_CL_GEOMETRY, ITEMS = 32, PLACES = 8192 };
       for (long c = 0; c < gm; c++) { MOON_CL_TILE_STEP(q[i][c]) }                                                        \
     }                                                                                                                     \
     __global T *y = AT(T, 1) + first * CN + group * gn + panel * NB;                                                      \
-    MOON_CL_TILE_STORE(places - first, y + i * CN, gn - panel * NB)                                                       \
+    MOON_CL_TILE_STORE(places - first, y + i * CN, gn - panel * NB, false)                                                       \
   }
 static const char conv_text[] = CL_(TILE_TEXT(o, i, cy, cx, MOON_CL_FIND_INPUT));
 static const char input_grad_text[] = CL_(TILE_TEXT(i, o, cx, cy, MOON_CL_FIND_OUTPUT));
@@ -81,7 +81,7 @@ static const char filter_grad_text[] = CL_(
         } }
     __global T *y = p.v[28] ? (__global T *)(mem2 + off2 + p.v[27]) + segment * (k0n * k1n * k2n * gc * cy) : AT(T, 1);
     y += (tap * gc + c0) * cy + group * gf + panel * NB;
-    MOON_CL_TILE_STORE(gc - c0, y + i * cy, gf - panel * NB)
+    MOON_CL_TILE_STORE(gc - c0, y + i * cy, gf - panel * NB, false)
   }
 );
 

@@ -32,27 +32,83 @@ static bool add_plain(moon_cl_choice *c) {
   return moon__cl_begin(c, "opencl_matmul", false) && moon__cl_add(c, plain_text, p, 4, count, 256);
 }
 
-/* ---- CPUs. a is read where it lies, its rows MR at a time; b from panels in scratch, or where it lies when few rows use it. ---- */
+/* ---- CPUs. Work is cut into blocks of y, some row tiles by some panels of columns. A work-item takes block after block, each a piece
+** of k after the other; it packs the panels of b, one at a time, into a place of its own in scratch, where they stay in a near cache.
+** a is read where it lies, or, where its rows are neighbours, packed for the block. ---- */
 
-/* p: m n k, tiles of rows, tiles of a work-item, steps of a: rows, k, batch; step of a panel's row, of panels, of b's batch. */
+enum { PIECE = 512 }; /* of k */
+
+/* p: m n k, steps of a: rows, k, batch, of b: k, columns, batch; row tiles and panels of a block, blocks down and along, blocks in all,
+** numbers of a work-item's place, whether a and b are packed, piece of k. */
 static const char tile_text[] = CL_(
+  KERNEL void NAME(OPERAND(0), OPERAND(1), OPERAND(2), OPERAND(3), PARAMS, REST) {
+    START
+    const long m = p.v[0]; const long n = p.v[1]; const bool a_packed = p.v[15];
+    const long row_step = a_packed ? 1 : p.v[3]; const long k_step = a_packed ? MR : p.v[4];
+    __global T *panel_at = AT(T, 3) + get_global_id(0) * p.v[14]; __global T *a_at = panel_at + p.v[17] * NB;
+    for (long block = get_global_id(0); block < p.v[13]; block += get_global_size(0)) {
+      const long batch = block / (p.v[11] * p.v[12]);
+      const long first = block / p.v[12] % p.v[11] * p.v[9] * MR; const long last = min(m, first + p.v[9] * MR);
+      const long begin = block % p.v[12] * p.v[10] * NB; const long end = min(n, begin + p.v[10] * NB);
+      for (long at = 0; at < p.v[2]; at += p.v[17]) {
+        const long k = min(p.v[17], p.v[2] - at);
+        __global const T *from = AT(const T, 0) + batch * p.v[5] + at * p.v[4];
+        for (long j = 0; a_packed && j < k; j++)
+          for (long row = first; row < last; row += MR) {
+            __global const T *x = from + j * p.v[4] + row; __global T *z = a_at + (row - first) * k + j * MR;
+            if (row + MR <= m) { UNROLL for (int i = 0; i < MR; i++) z[i] = x[i]; }
+            else for (int i = 0; i < MR; i++) z[i] = x[min((long)i, m - 1 - row)];
+          }
+        for (long column = begin; column < end; column += NB) {
+          __global const T *b = AT(const T, 1) + batch * p.v[8] + at * p.v[6] + column * p.v[7];
+          const bool packed = p.v[16] || n - column < NB;
+          if (packed) MOON_CL_PACK_PANEL(b, p.v[6], p.v[7], k, n - column, panel_at)
+          const long skip = packed ? 0 : p.v[6] - NB;
+          for (long row = first; row < last; row += MR) {
+            __global const T *w = packed ? panel_at : b;
+            __global const T *a[MR];
+            UNROLL for (int i = 0; i < MR; i++)
+              a[i] = a_packed ? a_at + (row - first) * k + i : from + min(row + i, m - 1) * row_step;
+            MOON_CL_TILE_BEGIN
+            for (long j = 0; j < k; j++) {
+              MOON_CL_TILE_STEP(a[i][j * k_step])
+              w += skip;
+            }
+            __global T *y = AT(T, 2) + (batch * m + row) * n + column;
+            MOON_CL_TILE_STORE(m - row, y + i * n, n - column, at > 0)
+          }
+        }
+      }
+    }
+  }
+);
+
+/* Few rows by columns that lie one after the other: a column of y at a time. p: columns in all, n, k, m, steps of a: rows, batch; of b:
+** columns, batch. */
+static const char dot_text[] = CL_(
   KERNEL void NAME(OPERAND(0), OPERAND(1), OPERAND(2), PARAMS, REST) {
     START
-    const long m = p.v[0]; const long n = p.v[1]; const long k = p.v[2]; const long k_step = p.v[6]; const long skip = p.v[8] - NB;
-    const long panel = get_global_id(1); const long batch = get_global_id(2); const long begin = get_global_id(0) * p.v[4];
-    __global const T *from = AT(const T, 0) + batch * p.v[7];
-    for (long tile = begin; tile < min(begin + p.v[4], p.v[3]); tile++) {
-      const long first = tile * MR;
-      __global const T *w = AT(const T, 2) + batch * p.v[10] + panel * p.v[9];
-      __global const T *a[MR];
-      UNROLL for (int i = 0; i < MR; i++) a[i] = from + min(first + i, m - 1) * p.v[5];
-      MOON_CL_TILE_BEGIN
-      for (long j = 0; j < k; j++) {
-        MOON_CL_TILE_STEP(a[i][j * k_step])
-        w += skip;
+    const long n = p.v[1]; const long k = p.v[2]; const long m = p.v[3];
+    EACH(at, p.v[0], max(1L, 32768 / k)) {
+      const long batch = at / n; const long column = at % n;
+      __global const T *w = AT(const T, 1) + batch * p.v[7] + column * p.v[6];
+      __global const T *a[MR]; V sum[MR]; T rest[MR];
+      UNROLL for (int i = 0; i < MR; i++) {
+        a[i] = AT(const T, 0) + batch * p.v[5] + min((long)i, m - 1) * p.v[4];
+        sum[i] = (V)(0); rest[i] = 0;
       }
-      __global T *y = AT(T, 1) + (batch * m + first) * n + panel * NB;
-      MOON_CL_TILE_STORE(m - first, y + i * n, n - panel * NB)
+      long j = 0;
+      for (; j + L <= k; j += L) {
+        const V w_ = VLOAD(0, w + j);
+        UNROLL for (int i = 0; i < MR; i++) sum[i] = fma(VLOAD(0, a[i] + j), w_, sum[i]);
+      }
+      for (; j < k; j++) UNROLL for (int i = 0; i < MR; i++) rest[i] = fma(a[i][j], w[j], rest[i]);
+      UNROLL for (int i = 0; i < MR; i++) {
+        T t[L];
+        VSTORE(sum[i], 0, t);
+        for (int j = 0; j < L; j++) rest[i] += t[j];
+        if (i < m) AT(T, 2)[(batch * m + i) * n + column] = rest[i];
+      }
     }
   }
 );
@@ -66,17 +122,25 @@ static bool batch_step(const moon_array *x, int64_t *step) {
   return true;
 }
 
-/* Rows of a tile: as many as fit the registers, but tiles alike, so that the last has little that is thrown away. */
-static int rows_of(const moon_cl_tile *t, int64_t m) {
-  int64_t tiles = moon__ceildiv_i64(m, t->rows);
-  return (int)moon__ceildiv_i64(m, tiles);
-}
+typedef struct blocks { int64_t tiles, panels, down, along; } blocks; /* tiles and panels of a block; blocks of y */
 
-/* Tiles of a work-item: about 10 us of arithmetic, but work-items enough for all processors. */
-static int64_t tiles_at_once(const moon_cl_device *d, const moon_cl_tile *t, int64_t tiles, int64_t others, int64_t k) {
-  int64_t most = moon__max_i64(1, (int64_t)500000 / ((int64_t)t->rows * moon__cl_tile_columns(t) * moon__max_i64(k, 1)));
-  int64_t items = moon__ceildiv_i64(8 * (int64_t)d->units, others);
-  return moon__min_i64(most, moon__max_i64(1, tiles / items));
+/* Enough blocks for all processors, of rows that stay in a near cache; cut where packing again costs the least. */
+static blocks cut(const moon_cl_device *d, int64_t tiles, int64_t panels, int64_t batch, int64_t tile_numbers, int64_t a_cost, int64_t b_cost) {
+  int64_t want = moon__ceildiv_i64(4 * (int64_t)d->units, batch), near = moon__max_i64(1, 250000 / tile_numbers);
+  blocks best = {0};
+  double least = 0;
+  for (int64_t along = 1; along <= moon__min_i64(panels, want); along *= 2) {
+    blocks b = {.panels = moon__ceildiv_i64(panels, along)};
+    b.along = moon__ceildiv_i64(panels, b.panels);
+    b.tiles = moon__min_i64(near, moon__ceildiv_i64(tiles, moon__min_i64(tiles, moon__ceildiv_i64(want, b.along))));
+    b.down = moon__ceildiv_i64(tiles, b.tiles);
+    double few = (double)want / (double)moon__min_i64(want, b.along * b.down);
+    double cost = few * ((double)(tiles * panels) + (double)(b.along * tiles * a_cost + b.down * panels * b_cost) / 16);
+    if (best.tiles && cost >= least) continue;
+    least = cost;
+    best = b;
+  }
+  return best;
 }
 
 /* The tile that the table knows for this product, in place of t. */
@@ -90,13 +154,22 @@ static const char *tune_tile(moon_cl_choice *c, moon_cl_tile *t, int64_t m, int6
   return words;
 }
 
+/* A product of few rows whose other operand is read once, along k. */
+static bool add_dots(moon_cl_choice *c, const moon_cl_columns *b, int64_t m, int64_t row_step, int64_t a_step) {
+  moon_cl_tile t = {.rows = m > 2 ? 4 : (int)m, .vectors = 1, .lanes = c->out[0].dtype == MOON_DTYPE_f64 ? 8 : 16};
+  int64_t p[8] = {b->n * b->batch, b->n, b->k2, m, row_step, a_step, b->column_step, b->batch_step};
+  const int operands[3] = {0, 1, 2};
+  moon_cl_step_spec s = {.noperands = 3, .operands = operands, .nparams = 8, .params = p};
+  moon__cl_spread(c->d, &s, p[0], moon__max_i64(1, 32768 / b->k2));
+  return moon__cl_add_tile(c, &t, c->out[0].dtype, dot_text, &s);
+}
+
 static bool add_tiles(moon_cl_choice *c) {
   const moon_array *a = &c->in[0], *b = &c->in[1], *y = &c->out[0];
   int d = y->ndim - 2;
   moon_dtype dtype = y->dtype;
   int64_t m = y->shape[d], n = y->shape[d + 1], k = a->shape[d + 1], batch = moon__cl_sizes(y, 0, d), a_step = 0;
   moon_cl_tile t = moon__cl_tile(c->d, dtype, m, n);
-  t.rows = rows_of(&t, m);
   moon_cl_columns columns = {.k1 = 1, .k2 = k, .n = n, .k2_step = b->strides[d], .column_step = b->strides[d + 1], .batch = batch};
   const char *tuned = tune_tile(c, &t, m, n, k, batch);
   bool a_even = batch_step(a, &a_step), b_even = batch_step(b, &columns.batch_step);
@@ -106,16 +179,21 @@ static bool add_tiles(moon_cl_choice *c) {
   if (!a_even || !b_even) c->choice->dense_in = (a_even ? 0u : 1u) | (b_even ? 0u : 2u);
   if (!a_even) a_step = m * k;
   if (!b_even) columns.batch_step = k * n;
-  int64_t nb = moon__cl_tile_columns(&t), tiles = moon__ceildiv_i64(m, t.rows), panels = moon__ceildiv_i64(n, nb);
-  bool packed = tiles > 2 || columns.column_step != 1 || n % nb != 0;
-  if (packed && !moon__cl_panel_bytes(&t, &columns, dtype, &c->choice->scratch_bytes)) return false;
-  int64_t block = tiles_at_once(c->d, &t, tiles, panels * batch, k);
-  int64_t p[11] = {m, n, k, tiles, block, a->strides[d], a->strides[d + 1], a_step, nb, k * nb, panels * k * nb};
-  if (!packed) p[8] = b->strides[d], p[9] = nb, p[10] = columns.batch_step;
-  const int operands[3] = {0, 2, packed ? MOON_CL_SCRATCH : 1};
-  moon_cl_step_spec s = {.noperands = 3, .operands = operands, .nparams = 11, .params = p,
-                         .global = {(size_t)moon__ceildiv_i64(tiles, block), (size_t)panels, (size_t)batch}};
-  return (!packed || moon__cl_pack(c, &t, &columns, 1, dtype, 0)) && moon__cl_add_tile(c, &t, dtype, tile_text, &s);
+  if (m <= 4 && k > 1 && columns.k2_step == 1 && columns.column_step != 1 && a->strides[d + 1] == 1)
+    return add_dots(c, &columns, m, a->strides[d], a_step);
+  int64_t nb = moon__cl_tile_columns(&t), tiles = moon__ceildiv_i64(m, t.rows), panels = moon__ceildiv_i64(n, nb), numbers;
+  bool a_packed = tiles > 1 && a->strides[d + 1] != 1 && a->strides[d] == 1, b_packed = tiles > 2 || columns.column_step != 1;
+  int64_t piece = moon__min_i64(k, PIECE);
+  blocks cuts = cut(c->d, tiles, panels, batch, t.rows * piece, a_packed ? t.rows : 0, !b_packed ? 0 : columns.column_step == 1 ? 4 : 10);
+  int64_t work = cuts.down * cuts.along * batch, items = moon__min_i64(work, 4 * (int64_t)c->d->units);
+  if (!moon__mul_i64(piece, nb + (a_packed ? cuts.tiles * t.rows : 0), &numbers) || numbers > INT64_MAX - 16) return false;
+  numbers = (numbers + 15) / 16 * 16;
+  if (!moon__mul_size((size_t)numbers, moon_dtype_bytes(dtype) * (size_t)items, &c->choice->scratch_bytes)) return false;
+  int64_t p[18] = {m, n, k, a->strides[d], a->strides[d + 1], a_step, columns.k2_step, columns.column_step, columns.batch_step,
+                   cuts.tiles, cuts.panels, cuts.down, cuts.along, work, numbers, a_packed, b_packed, piece};
+  const int operands[4] = {0, 1, 2, MOON_CL_SCRATCH};
+  moon_cl_step_spec s = {.noperands = 4, .operands = operands, .nparams = 18, .params = p, .global = {(size_t)items, 1, 1}};
+  return moon__cl_add_tile(c, &t, dtype, tile_text, &s);
 }
 
 /* ---- GPUs. p: m n k, steps of a: rows, columns, batch; of b ---- */

@@ -7,12 +7,20 @@
 #include "base/context.h"
 #include "base/size.h"
 
-/* 12 x 2 vectors fill 32 registers of 512 bits, 6 x 1 vectors of 16 numbers 16 registers of 256. */
+/* 12 x 2 vectors fill 32 registers of 512 bits, 6 x 1 vectors of 16 numbers 16 registers of 256. Of the rows that there are kernels
+** for, those that leave little of the last tile unused; loading a tile's row of the panel costs as much as two rows more. */
 moon_cl_tile moon__cl_tile(const moon_cl_device *d, moon_dtype dtype, int64_t m, int64_t n) {
+  static const int rows[] = {12, 8, 6, 4, 2, 1};
+  bool wide = d->vector_bytes >= 64;
   moon_cl_tile t = {.lanes = dtype == MOON_DTYPE_f64 ? 8 : 16};
-  t.vectors = d->vector_bytes >= 64 && n > t.lanes ? 2 : 1;
-  int most = d->vector_bytes >= 64 ? 12 : 6;
-  t.rows = m > 4 ? most : m > 1 ? 4 : 1;
+  int64_t least = INT64_MAX;
+  t.vectors = wide && n > t.lanes ? 2 : 1;
+  for (size_t i = wide ? 0 : 2; i < sizeof rows / sizeof *rows; i++) {
+    int64_t cost = moon__ceildiv_i64(m, rows[i]) * (rows[i] + 2);
+    if (cost >= least) continue;
+    least = cost;
+    t.rows = rows[i];
+  }
   return t;
 }
 
@@ -44,24 +52,14 @@ bool moon__cl_add_tile(moon_cl_choice *c, const moon_cl_tile *t, moon_dtype dtyp
 
 /* Some rows of k at a time: of one place of k1, one panel, one batch. p: k1, k2, n, steps of k1, k2, column, batch; first, place in
 ** scratch, panels. */
-static const char pack_text[] = CL(
+static const char pack_text[] = CL_(
   KERNEL void NAME(OPERAND(0), OPERAND(1), PARAMS, REST) {
     START
     const long k1 = p.v[0]; const long k2 = p.v[1]; const long step = p.v[5]; const long panel = get_global_id(1);
-    const long part = get_global_id(2) % k1; const long batch = get_global_id(2) / k1;
-    const long begin = get_global_id(0) * 64; const long columns = min(p.v[2] - panel * NB, (long)NB);
+    const long part = get_global_id(2) % k1; const long batch = get_global_id(2) / k1; const long begin = get_global_id(0) * 64;
     __global const T *x = AT(const T, 0) + p.v[7] + part * p.v[3] + begin * p.v[4] + batch * p.v[6] + panel * NB * step;
     __global T *y = (__global T *)(mem1 + off1 + p.v[8]) + (((batch * p.v[9] + panel) * k1 + part) * k2 + begin) * NB;
-    for (long r = begin; r < min(begin + 64, k2); r++) {
-      if (step == 1 && columns == NB) {
-        UNROLL for (int j = 0; j < NV; j++) VSTORE(VLOAD(j, x), j, y);
-      } else {
-        for (int j = 0; j < columns; j++) y[j] = x[j * step];
-        for (int j = columns; j < NB; j++) y[j] = 0;
-      }
-      x += p.v[4];
-      y += NB;
-    }
+    MOON_CL_PACK_PANEL(x, p.v[4], step, min(64L, k2 - begin), p.v[2] - panel * NB, y)
   }
 );
 

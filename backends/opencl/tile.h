@@ -37,17 +37,45 @@ bool moon__cl_add_tile(moon_cl_choice *c, const moon_cl_tile *t, moon_dtype dtyp
     }                                                                            \
     w += NB;                                                                     \
   }
-/* Row i of the tile goes to to(i); `columns` of them are stored. */
-#define MOON_CL_TILE_STORE(rows, to, columns)                                    \
+/* Row i of the tile goes to to(i); `columns` of them are stored, or with `more` added. */
+#define MOON_CL_TILE_STORE(rows, to, columns, more)                              \
   UNROLL for (int i = 0; i < MR; i++) {                                          \
     if (i < (rows)) {                                                            \
       __global T *y_ = to;                                                       \
-      if ((columns) >= NB) { UNROLL for (int j = 0; j < NV; j++) VSTORE(acc[i][j], j, y_); } \
+      if ((columns) >= NB) {                                                     \
+        UNROLL for (int j = 0; j < NV; j++) VSTORE(more ? acc[i][j] + VLOAD(j, y_) : acc[i][j], j, y_); \
+      }                                                                          \
       else {                                                                     \
         T t_[NB];                                                                \
         UNROLL for (int j = 0; j < NV; j++) VSTORE(acc[i][j], j, t_);            \
-        for (int j = 0; j < (columns); j++) y_[j] = t_[j];                       \
+        for (int j = 0; j < (columns); j++) y_[j] = more ? y_[j] + t_[j] : t_[j]; \
       }                                                                          \
     }                                                                            \
+  }
+/* In a text: a panel of `rows` rows of `columns` columns from x, whose rows and columns are these steps apart, to y [rows][NB]; what is
+** beyond the last column is 0. Where rows are neighbours, L x L numbers are turned at a time, by interleaving halves again and again. */
+#define MOON_CL_PACK_PANEL(x, row_step, column_step, rows, columns, y)                                       \
+  {                                                                                                        \
+    long r_ = 0;                                                                                           \
+    const bool whole_ = (columns) >= NB;                                                                   \
+    for (; whole_ && row_step == 1 && r_ + L <= (rows); r_ += L) {                                           \
+      for (int j = 0; j < NV; j++) {                                                                       \
+        V a_[L]; V b_[L];                                                                                  \
+        UNROLL for (int i = 0; i < L; i++) a_[i] = VLOAD(0, (x) + (j * L + i) * column_step + r_);            \
+        UNROLL for (int half_ = 1; half_ < L; half_ *= 2) {                                                \
+          UNROLL for (int i = 0; i < L / 2; i++) {                                                         \
+            b_[2 * i].even = a_[i].lo; b_[2 * i].odd = a_[i + L / 2].lo;                                     \
+            b_[2 * i + 1].even = a_[i].hi; b_[2 * i + 1].odd = a_[i + L / 2].hi;                             \
+          }                                                                                                \
+          UNROLL for (int i = 0; i < L; i++) a_[i] = b_[i];                                                \
+        }                                                                                                  \
+        UNROLL for (int i = 0; i < L; i++) VSTORE(a_[i], 0, (y) + (r_ + i) * NB + j * L);                     \
+      }                                                                                                    \
+    }                                                                                                      \
+    for (; r_ < (rows); r_++) {                                                                            \
+      __global const T *from_ = (x) + r_ * row_step; __global T *to_ = (y) + r_ * NB;                         \
+      if (whole_ && column_step == 1) { UNROLL for (int j = 0; j < NV; j++) VSTORE(VLOAD(j, from_), j, to_); } \
+      else for (int j = 0; j < NB; j++) to_[j] = j < (columns) ? from_[j * column_step] : 0;                  \
+    }                                                                                                      \
   }
 #endif
