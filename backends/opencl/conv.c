@@ -6,7 +6,7 @@
 #include "conv.h"
 
 static const char conv_text[] = CL_(
-  KERNEL void NAME(OPERAND(0), OPERAND(1), OPERAND(2), PARAMS, REST) {
+  KERNEL void run(OPERAND(0), OPERAND(1), OPERAND(2), PARAMS, REST) {
     START
     MOON_CL_WINDOW
     const long gc = cx / groups; const long gf = cy / groups;
@@ -26,7 +26,7 @@ static const char conv_text[] = CL_(
 
 /* (dy, w) -> dx */
 static const char input_grad_text[] = CL_(
-  KERNEL void NAME(OPERAND(0), OPERAND(1), OPERAND(2), PARAMS, REST) {
+  KERNEL void run(OPERAND(0), OPERAND(1), OPERAND(2), PARAMS, REST) {
     START
     MOON_CL_WINDOW
     const long gc = cx / groups; const long gf = cy / groups;
@@ -46,7 +46,7 @@ static const char input_grad_text[] = CL_(
 
 /* (x, dy) -> dw */
 static const char filter_grad_text[] = CL_(
-  KERNEL void NAME(OPERAND(0), OPERAND(1), OPERAND(2), PARAMS, REST) {
+  KERNEL void run(OPERAND(0), OPERAND(1), OPERAND(2), PARAMS, REST) {
     START
     MOON_CL_WINDOW
     const long gc = cx / groups; const long gf = cy / groups;

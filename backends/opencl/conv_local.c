@@ -10,7 +10,7 @@
 
 /* Sums over taps and channels. N: places of the result, CN channels; M, CM: of the source. WEIGHT(tap, c, column): of a group's. */
 #define SUMS_TEXT(N, M, CN, CM, FIND, B_PLACE, WEIGHT)                                                         \
-  MOON_CL_LOCAL_KERNEL void NAME(OPERAND(0), OPERAND(1), OPERAND(2), PARAMS, REST) {                           \
+  MOON_CL_LOCAL_KERNEL void run(OPERAND(0), OPERAND(1), OPERAND(2), PARAMS, REST) {                           \
     MOON_CL_WINDOW                                                                                             \
     MOON_CL_LOCAL_IDS                                                                                          \
     const long group = get_global_id(2); const long gc = cx / groups; const long gf = cy / groups;             \
@@ -37,7 +37,7 @@ static const char input_grad_text[] = CL_(SUMS_TEXT(i, o, cx, cy, MOON_CL_FIND_O
 
 /* (x, dy) -> dw */
 static const char filter_grad_text[] = CL_(
-  MOON_CL_LOCAL_KERNEL void NAME(OPERAND(0), OPERAND(1), OPERAND(2), PARAMS, REST) {
+  MOON_CL_LOCAL_KERNEL void run(OPERAND(0), OPERAND(1), OPERAND(2), PARAMS, REST) {
     MOON_CL_WINDOW
     MOON_CL_LOCAL_IDS
     const long group = get_global_id(2); const long gc = cx / groups; const long columns = cy / groups;

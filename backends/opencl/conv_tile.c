@@ -15,7 +15,7 @@ enum { EXTRA = 1 + MOON_CL_GEOMETRY, ITEMS = 32, PLACES = 8192 };
 /* p: geometry; from EXTRA on: panels, places, byte of the zeros in scratch. PLACE(i): what the tap sees of place i, as a position
 ** and whether it is inside. rows: of the result, with n0 n1 n2 places of `cn` channels; source has m0 m1 m2 and `cm`. */
 #define TILE_TEXT(N, M, CN, CM, FIND)                                                                                     \
-  KERNEL void NAME(OPERAND(0), OPERAND(1), OPERAND(2), PARAMS, REST) {                                                    \
+  KERNEL void run(OPERAND(0), OPERAND(1), OPERAND(2), PARAMS, REST) {                                                    \
     START                                                                                                                 \
     MOON_CL_WINDOW                                                                                                        \
     const long gn = CN / groups; const long gm = CM / groups; const long places = p.v[24];                                \
@@ -46,7 +46,7 @@ static const char input_grad_text[] = CL_(TILE_TEXT(i, o, cx, cy, MOON_CL_FIND_O
 
 /* p: bytes of zeros, where. */
 static const char zeros_text[] = CL(
-  KERNEL void NAME(OPERAND(0), PARAMS, REST) {
+  KERNEL void run(OPERAND(0), PARAMS, REST) {
     START
     EACH(i, p.v[0], 4096) mem0[off0 + p.v[1] + i] = 0;
   }
@@ -55,7 +55,7 @@ static const char zeros_text[] = CL(
 /* (x, panels of dy) -> dw, or partial sums of it. p: geometry; panels, tiles of channels, segments, images of a segment, byte of the
 ** partial sums in scratch, whether they are wanted. */
 static const char filter_grad_text[] = CL_(
-  KERNEL void NAME(OPERAND(0), OPERAND(1), OPERAND(2), PARAMS, REST) {
+  KERNEL void run(OPERAND(0), OPERAND(1), OPERAND(2), PARAMS, REST) {
     START
     MOON_CL_WINDOW
     const long gc = cx / groups; const long gf = cy / groups; const long segments = p.v[25];
@@ -87,7 +87,7 @@ static const char filter_grad_text[] = CL_(
 
 /* p: count, segments, byte of the partial sums. */
 static const char sum_text[] = CL(
-  KERNEL void NAME(OPERAND(0), OPERAND(1), PARAMS, REST) {
+  KERNEL void run(OPERAND(0), OPERAND(1), PARAMS, REST) {
     START
     __global const T0 *x = (__global const T0 *)(mem1 + off1 + p.v[2]);
     EACH(i, p.v[0], 1024) {

@@ -7,7 +7,7 @@
 
 /* p: count, bits of the value. */
 static const char full_text[] = CL(
-  KERNEL void NAME(OPERAND(0), PARAMS, REST) {
+  KERNEL void run(OPERAND(0), PARAMS, REST) {
     START
     union { long bits; T0 value; } v;
     v.bits = p.v[1];
@@ -18,7 +18,7 @@ static const char full_text[] = CL(
 /* y[i] = start + i step, computed by the host: first and step as numbers of the widest kind; p: count, last, 64 bits each of the
 ** three. A last element that is given (linspace) is stored as it is. */
 static const char range_text[] = CL(
-  KERNEL void NAME(OPERAND(0), PARAMS, REST) {
+  KERNEL void run(OPERAND(0), PARAMS, REST) {
     START
     union { long bits; WORK value; } start, step, stop;
     start.bits = p.v[1];
@@ -33,7 +33,7 @@ static const char range_text[] = CL(
 
 /* 1 where column - row is k. p: count, columns, k. */
 static const char eye_text[] = CL(
-  KERNEL void NAME(OPERAND(0), PARAMS, REST) {
+  KERNEL void run(OPERAND(0), PARAMS, REST) {
     START
     EACH(i, p.v[0], 4096) AT(T0, 0)[i] = (T0)(i % p.v[1] - i / p.v[1] == p.v[2]);
   }

@@ -32,21 +32,20 @@ bool moon__cl_begin(moon_cl_choice *c, const char *kernel, bool strided) {
   return c->launch != NULL;
 }
 
-/* The types of a step's operands stand before the text; what an earlier unit of the batch called so is forgotten. */
+/* The types of a step's operands stand before the text. */
 static moon_cl_unit *unit_of(const moon_cl_choice *c, const char *text, const moon_dtype *types, const moon_cl_step_spec *spec) {
   moon_cl_text t = {.runtime = c->ctx->runtime};
   for (int i = 0; i < spec->noperands; i++) {
     const char *type = spec->operands[i] == MOON_CL_SCRATCH ? "char" : moon__cl_type(types[i], 1);
     bool scratch = spec->operands[i] == MOON_CL_SCRATCH, floats = scratch || moon__dtype_is_float(types[i]);
-    moon__cl_put(&t, "#undef T%d\n#define T%d %s\n#undef TO%d\n", i, i, type, i);
+    moon__cl_put(&t, "#define T%d %s\n", i, type);
     if (types[i] == MOON_DTYPE_bool) moon__cl_put(&t, "#define TO%d(x) ((uchar)((x) != 0))\n", i);
     else if (floats) moon__cl_put(&t, "#define TO%d(x) ((%s)(x))\n", i, type);
     else moon__cl_put(&t, "#define TO%d(x) CAST_%s(x)\n", i, type);
   }
   moon_dtype sum = c->out[0].dtype;
-  moon__cl_put(&t, "#undef SUM\n#define SUM %s\n", !moon__dtype_is_float(sum) ? "ulong" : sum == MOON_DTYPE_f64 ? "double" : "WORK");
+  moon__cl_put(&t, "#define SUM %s\n", !moon__dtype_is_float(sum) ? "ulong" : sum == MOON_DTYPE_f64 ? "double" : "WORK");
   moon__cl_put_bytes(&t, text, strlen(text));
-  moon__cl_put(&t, "\n");
   moon_cl_unit *u = t.failed ? NULL : moon__cl_unit(c->d, t.s, t.n);
   moon__free(t.runtime, t.s);
   return u;

@@ -9,7 +9,7 @@
 
 /* A row of q numbers at a time. p: rows, q, e, n. */
 static const char gather_rows_text[] = CL(
-  KERNEL void NAME(OPERAND(0), OPERAND(1), OPERAND(2), PARAMS, REST) {
+  KERNEL void run(OPERAND(0), OPERAND(1), OPERAND(2), PARAMS, REST) {
     START
     __global const T0 *x = AT(const T0, 0);
     const long q = p.v[1]; const long n = p.v[3];
@@ -28,7 +28,7 @@ static const char gather_rows_text[] = CL(
 
 /* An element at a time, for neighbours that do neighbouring elements. */
 static const char gather_text[] = CL(
-  KERNEL void NAME(OPERAND(0), OPERAND(1), OPERAND(2), PARAMS, REST) {
+  KERNEL void run(OPERAND(0), OPERAND(1), OPERAND(2), PARAMS, REST) {
     START
     const long q = p.v[1]; const long n = p.v[3];
     EACH(i, p.v[0] * q, 1024) {
@@ -43,7 +43,7 @@ static const char gather_text[] = CL(
 
 /* Scratch: head [n], next [e]: the updates of each position as lists, first to last. One work-item. p: n, e. */
 static const char list_text[] = CL(
-  KERNEL void NAME(OPERAND(0), OPERAND(1), PARAMS, REST) {
+  KERNEL void run(OPERAND(0), OPERAND(1), PARAMS, REST) {
     START
     __global long *head = AT(long, 1);
     __global long *next = head + p.v[0];
@@ -60,7 +60,7 @@ static const char list_text[] = CL(
 
 /* p: count of y, n, q, e. */
 static const char scatter_text[] = CL(
-  KERNEL void NAME(OPERAND(0), OPERAND(1), OPERAND(2), OPERAND(3), OPERAND(4), PARAMS, REST) {
+  KERNEL void run(OPERAND(0), OPERAND(1), OPERAND(2), OPERAND(3), OPERAND(4), PARAMS, REST) {
     START
     __global const long *head = AT(const long, 4);
     __global const long *next = head + p.v[1];
@@ -76,7 +76,7 @@ static const char scatter_text[] = CL(
 
 /* x [p, n, q], index and y [p, m, q]. p: count of y, n, m, q. */
 static const char take_text[] = CL(
-  KERNEL void NAME(OPERAND(0), OPERAND(1), OPERAND(2), PARAMS, REST) {
+  KERNEL void run(OPERAND(0), OPERAND(1), OPERAND(2), PARAMS, REST) {
     START
     const long n = p.v[1]; const long q = p.v[3];
     EACH(i, p.v[0], 512) {
@@ -90,7 +90,7 @@ static const char take_text[] = CL(
 
 /* x and y [p, n, q], index and updates [p, m, q], a line along n at a time. p: lines, n, m, q. */
 static const char put_text[] = CL(
-  KERNEL void NAME(OPERAND(0), OPERAND(1), OPERAND(2), OPERAND(3), PARAMS, REST) {
+  KERNEL void run(OPERAND(0), OPERAND(1), OPERAND(2), OPERAND(3), PARAMS, REST) {
     START
     const long n = p.v[1]; const long m = p.v[2]; const long q = p.v[3];
     EACH(line, p.v[0], max(1L, 1024 / (n + m))) {
@@ -108,7 +108,7 @@ static const char put_text[] = CL(
 
 /* p: rows, depth. */
 static const char one_hot_text[] = CL(
-  KERNEL void NAME(OPERAND(0), OPERAND(1), PARAMS, REST) {
+  KERNEL void run(OPERAND(0), OPERAND(1), PARAMS, REST) {
     START
     const long depth = p.v[1];
     EACH(row, p.v[0], max(1L, 1024 / max(1L, depth))) {

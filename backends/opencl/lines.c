@@ -8,7 +8,7 @@
 
 /* y[line]: the position of the best. p: lines, n, q, 1 for argmax and 0 for argmin. */
 static const char arg_text[] = CL(
-  KERNEL void NAME(OPERAND(0), OPERAND(1), PARAMS, REST) {
+  KERNEL void run(OPERAND(0), OPERAND(1), PARAMS, REST) {
     START
     const long n = p.v[1]; const long q = p.v[2];
     EACH(line, p.v[0], max(1L, 1024 / n)) {
@@ -26,7 +26,7 @@ static const char arg_text[] = CL(
 
 /* p: lines, n, q, exclusive, reverse. */
 static const char cumsum_text[] = CL(
-  KERNEL void NAME(OPERAND(0), OPERAND(1), PARAMS, REST) {
+  KERNEL void run(OPERAND(0), OPERAND(1), PARAMS, REST) {
     START
     const long n = p.v[1]; const long q = p.v[2];
     EACH(line, p.v[0], max(1L, 1024 / n)) {
@@ -46,7 +46,7 @@ static const char cumsum_text[] = CL(
 /* Stable merge sort of the n pairs (key, position) at a, with b as room; the result is where the kernel says. A slot of scratch
 ** holds 4 n numbers of 64 bits: keys, positions, and the room for both. */
 #define SORT                                                                                                    \
-  inline __global ulong *JOIN(NAME, _sort)(__global ulong *a, long n) {                                         \
+  inline __global ulong *sort_pairs(__global ulong *a, long n) {                                         \
     __global ulong *from = a; __global ulong *to = a + 2 * n;                                                   \
     for (long width = 1; width < n; width *= 2) {                                                               \
       for (long i = 0; i < n; i += 2 * width) {                                                                 \
@@ -65,17 +65,17 @@ static const char cumsum_text[] = CL(
   }
 
 /* A key in the order of the elements, for each kind of them. */
-#define KEY_INTEGER "#undef KEY\n#define KEY(x) ((ulong)(long)(x) ^ 0x8000000000000000UL)\n"
+#define KEY_INTEGER "#define KEY(x) ((ulong)(long)(x) ^ 0x8000000000000000UL)\n"
 #define KEY_F32                                                                                            \
-  "#undef KEY\n#define KEY_BITS(b) ((b) & 0x80000000u ? ~(b) : (b) | 0x80000000u)\n"                         \
+  "#define KEY_BITS(b) ((b) & 0x80000000u ? ~(b) : (b) | 0x80000000u)\n"                         \
   "#define KEY(x) ((x) != (x) ? 0xFFFFFFFFFFFFFFFFUL : (ulong)KEY_BITS(as_uint((x) == 0 ? 0.0f : (x))))\n"
 #define KEY_F64                                                                                                         \
-  "#undef KEY\n#define KEY_BITS64(b) ((b) & 0x8000000000000000UL ? ~(b) : (b) | 0x8000000000000000UL)\n"                \
+  "#define KEY_BITS64(b) ((b) & 0x8000000000000000UL ? ~(b) : (b) | 0x8000000000000000UL)\n"                \
   "#define KEY(x) ((x) != (x) ? 0xFFFFFFFFFFFFFFFFUL : KEY_BITS64(as_ulong((x) == 0 ? 0.0 : (x))))\n"
 
 /* y, index [p, m, q]: the first m of the sorted lines of x [p, n, q]. p: lines, n, q, m, descending, slots. */
 #define SORT_TEXT                                                                                                           \
-  CL_(SORT KERNEL void NAME(OPERAND(0), OPERAND(1), OPERAND(2), OPERAND(3), PARAMS, REST) {                                 \
+  CL_(SORT KERNEL void run(OPERAND(0), OPERAND(1), OPERAND(2), OPERAND(3), PARAMS, REST) {                                 \
     START                                                                                                                   \
     const long n = p.v[1]; const long q = p.v[2]; const long m = p.v[3]; const long slot = get_global_id(0);                 \
     if (slot >= p.v[5]) return;                                                                                             \
@@ -88,7 +88,7 @@ static const char cumsum_text[] = CL(
         a[j] = p.v[4] ? ~key : key;                                                                                         \
         a[n + j] = j;                                                                                                       \
       }                                                                                                                     \
-      __global const ulong *sorted = JOIN(NAME, _sort)(a, n);                                                               \
+      __global const ulong *sorted = sort_pairs(a, n);                                                               \
       const long to = line / q * m * q + line % q;                                                                          \
       for (long j = 0; mem1 && j < m; j++) AT(T1, 1)[to + j * q] = x[(long)sorted[n + j] * q];                                 \
       for (long j = 0; mem2 && j < m; j++) AT(T2, 2)[to + j * q] = (T2)sorted[n + j];                                         \
@@ -101,7 +101,7 @@ static const char sort_f64_text[] = KEY_F64 SORT_TEXT;
 /* Positions in the order of random keys: one work-item. p: n. */
 static const char permutation_text[] = CL_(
   SORT
-  KERNEL void NAME(OPERAND(0), OPERAND(1), PARAMS, REST, uint4 key) {
+  KERNEL void run(OPERAND(0), OPERAND(1), PARAMS, REST, uint4 key) {
     START
     const long n = p.v[0];
     __global ulong *a = AT(ulong, 1);
@@ -111,7 +111,7 @@ static const char permutation_text[] = CL_(
       a[i] = (ulong)c1 << 32 | c0;
       a[n + i] = i;
     }
-    __global const ulong *sorted = JOIN(NAME, _sort)(a, n);
+    __global const ulong *sorted = sort_pairs(a, n);
     for (long i = 0; i < n; i++) AT(T0, 0)[i] = (T0)sorted[n + i];
   }
 );

@@ -323,9 +323,9 @@ static void put_ranges(printing *p) {
 static void put_kernel(printing *p) {
   int n = p->loop.nin + p->loop.nout + (p->segments > 1);
   moon__cl_print_functions(&p->t, &p->loop);
-  moon__cl_put(&p->t, "KERNEL void NAME(");
+  moon__cl_put(&p->t, "KERNEL void run(");
   for (int i = 0; i < n; i++) moon__cl_put(&p->t, "OPERAND(%d), ", i);
-  moon__cl_put(&p->t, p->literal ? "REST) {\nSTART\n" : "JOIN(NAME, _params) p, REST) {\nSTART\n");
+  moon__cl_put(&p->t, p->literal ? "REST) {\nSTART\n" : "params p, REST) {\nSTART\n");
   put_pointers(p);
   put_ranges(p);
   moon__cl_put(&p->t, "const long rows = ");
@@ -396,7 +396,7 @@ static bool place_partials(printing *p) {
 static bool add_loop_step(printing *p, moon_cl_launch *launch) {
   int operands[2 * MOON_LOOP_MAX_ARGS + 1], n = p->loop.nin + p->loop.nout;
   moon_cl_text head = {.runtime = p->t.runtime};
-  if (!p->literal) moon__cl_put(&head, "typedef struct { long v[%d]; } JOIN(NAME, _params);\n", p->nparams);
+  if (!p->literal) moon__cl_put(&head, "typedef struct { long v[%d]; } params;\n", p->nparams);
   moon__cl_put_bytes(&head, p->t.s, p->t.n);
   moon_cl_unit *u = head.failed || p->t.failed ? NULL : moon__cl_unit(p->d, head.s, head.n);
   moon__free(head.runtime, head.s);
@@ -421,7 +421,7 @@ static bool add_combine_step(printing *p, moon_cl_launch *launch, int k, bool no
   const moon_loop_arg *a = &p->loop.out[k];
   const char *type = moon__cl_type(a->dtype, 1);
   moon_cl_text t = {.runtime = p->t.runtime};
-  moon__cl_put(&t, "KERNEL void NAME(OPERAND(0), OPERAND(1), PARAMS, REST) {\nSTART\n__global %s *y = AT(%s, 0);\n", type, type);
+  moon__cl_put(&t, "KERNEL void run(OPERAND(0), OPERAND(1), PARAMS, REST) {\nSTART\n__global %s *y = AT(%s, 0);\n", type, type);
   if (!nothing) moon__cl_put(&t, "__global const %s *x = (__global const %s *)(mem1 + off1 + p.v[2]);\n", type, type);
   moon__cl_put(&t, "EACH(i, p.v[0], 1024) {\n%s a = ", type);
   moon__cl_print_identity(&t, a->reduce, a->dtype, 1);

@@ -10,7 +10,7 @@
 
 /* ---- Any dtypes: an element of y at a time. p: m n k count ---- */
 static const char plain_text[] = CL(
-  KERNEL void NAME(OPERAND(0), OPERAND(1), OPERAND(2), PARAMS, REST) {
+  KERNEL void run(OPERAND(0), OPERAND(1), OPERAND(2), PARAMS, REST) {
     START
     __global const T0 *a = AT(const T0, 0);
     __global const T0 *b = AT(const T0, 1);
@@ -41,7 +41,7 @@ enum { PIECE = 512 }; /* of k */
 /* p: m n k, steps of a: rows, k, batch, of b: k, columns, batch; row tiles and panels of a block, blocks down and along, blocks in all,
 ** numbers of a work-item's place, whether a and b are packed, piece of k. */
 static const char tile_text[] = CL_(
-  KERNEL void NAME(OPERAND(0), OPERAND(1), OPERAND(2), OPERAND(3), PARAMS, REST) {
+  KERNEL void run(OPERAND(0), OPERAND(1), OPERAND(2), OPERAND(3), PARAMS, REST) {
     START
     const long m = p.v[0]; const long n = p.v[1]; const bool a_packed = p.v[15];
     const long row_step = a_packed ? 1 : p.v[3]; const long k_step = a_packed ? MR : p.v[4];
@@ -86,7 +86,7 @@ static const char tile_text[] = CL_(
 /* Few rows by columns that lie one after the other: a column of y at a time. p: columns in all, n, k, m, steps of a: rows, batch; of b:
 ** columns, batch. */
 static const char dot_text[] = CL_(
-  KERNEL void NAME(OPERAND(0), OPERAND(1), OPERAND(2), PARAMS, REST) {
+  KERNEL void run(OPERAND(0), OPERAND(1), OPERAND(2), PARAMS, REST) {
     START
     const long n = p.v[1]; const long k = p.v[2]; const long m = p.v[3];
     EACH(at, p.v[0], max(1L, 32768 / k)) {
@@ -198,7 +198,7 @@ static bool add_tiles(moon_cl_choice *c) {
 
 /* ---- GPUs. p: m n k, steps of a: rows, columns, batch; of b ---- */
 static const char local_text[] = CL_(
-  MOON_CL_LOCAL_KERNEL void NAME(OPERAND(0), OPERAND(1), OPERAND(2), PARAMS, REST) {
+  MOON_CL_LOCAL_KERNEL void run(OPERAND(0), OPERAND(1), OPERAND(2), PARAMS, REST) {
     MOON_CL_LOCAL_IDS
     const long rows = p.v[0]; const long columns = p.v[1]; const long terms = p.v[2]; const long batch = get_global_id(2);
     const bool a_terms = p.v[4] == 1; const bool b_columns = p.v[7] == 1;

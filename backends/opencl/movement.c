@@ -7,7 +7,7 @@
 
 /* A part [outer, n q] into the whole [outer, N q] at a place. p: count of the part, n q, N q, place. */
 static const char part_text[] = CL(
-  KERNEL void NAME(OPERAND(0), OPERAND(1), PARAMS, REST) {
+  KERNEL void run(OPERAND(0), OPERAND(1), PARAMS, REST) {
     START
     __global const T0 *x = AT(const T0, 0);
     __global T1 *y = AT(T1, 1) + p.v[3];
@@ -17,7 +17,7 @@ static const char part_text[] = CL(
 
 /* p: count of y, axes, then 8 each: sizes of y, lo, sizes of x; mode, bits of the value. */
 static const char pad_text[] = CL(
-  KERNEL void NAME(OPERAND(0), OPERAND(1), PARAMS, REST) {
+  KERNEL void run(OPERAND(0), OPERAND(1), PARAMS, REST) {
     START
     union { long bits; T1 value; } fill;
     fill.bits = p.v[27];
@@ -43,14 +43,14 @@ static const char pad_text[] = CL(
 
 /* The first position >= from of a padded axis that shows position i; -1: none. */
 #define NEXT_SHOWING                                                                                       \
-  inline long JOIN(NAME, _congruent)(long from, long r, long period) {                                     \
+  inline long congruent(long from, long r, long period) {                                     \
     return from + ((r - from) % period + period) % period;                                                 \
   }                                                                                                        \
-  inline long JOIN(NAME, _next)(long from, long i, long lo, long n, long padded, long mode) {               \
+  inline long next_showing(long from, long i, long lo, long n, long padded, long mode) {               \
     long at = lo + i;                                                                                      \
     if (mode == 1) {                                                                                       \
       const long period = n == 1 ? 1 : 2 * n - 2;                                                          \
-      at = min(JOIN(NAME, _congruent)(from, lo + i, period), JOIN(NAME, _congruent)(from, lo - i, period)); \
+      at = min(congruent(from, lo + i, period), congruent(from, lo - i, period)); \
     } else if (mode == 2) {                                                                                \
       if (i == 0 && from < lo) at = from;                                                                  \
       if (i == n - 1 && from > at) at = from;                                                              \
@@ -61,14 +61,14 @@ static const char pad_text[] = CL(
 /* x[index] = what dy holds at all positions that show it, added in order. p: count of x, axes, sizes of x, lo, sizes of dy, mode. */
 static const char unpad_text[] = CL_(
   NEXT_SHOWING
-  KERNEL void NAME(OPERAND(0), OPERAND(1), PARAMS, REST) {
+  KERNEL void run(OPERAND(0), OPERAND(1), PARAMS, REST) {
     START
     const int axes = (int)p.v[1];
     EACH(at, p.v[0], 64) {
       long index[8]; long shown[8]; long left = at; bool any = true;
       for (int d = axes - 1; d >= 0; d--) { index[d] = left % p.v[2 + d]; left /= p.v[2 + d]; }
       for (int d = 0; d < axes; d++) {
-        shown[d] = JOIN(NAME, _next)(0, index[d], p.v[10 + d], p.v[2 + d], p.v[18 + d], p.v[26]);
+        shown[d] = next_showing(0, index[d], p.v[10 + d], p.v[2 + d], p.v[18 + d], p.v[26]);
         any = any && shown[d] >= 0;
       }
       SUM sum = 0;
@@ -78,9 +78,9 @@ static const char unpad_text[] = CL_(
         sum += (SUM)AT(const T0, 0)[offset];
         int d = axes - 1;
         for (; d >= 0; d--) {
-          shown[d] = JOIN(NAME, _next)(shown[d] + 1, index[d], p.v[10 + d], p.v[2 + d], p.v[18 + d], p.v[26]);
+          shown[d] = next_showing(shown[d] + 1, index[d], p.v[10 + d], p.v[2 + d], p.v[18 + d], p.v[26]);
           if (shown[d] >= 0) break;
-          shown[d] = JOIN(NAME, _next)(0, index[d], p.v[10 + d], p.v[2 + d], p.v[18 + d], p.v[26]);
+          shown[d] = next_showing(0, index[d], p.v[10 + d], p.v[2 + d], p.v[18 + d], p.v[26]);
         }
         any = d >= 0;
       }
@@ -91,7 +91,7 @@ static const char unpad_text[] = CL_(
 
 /* p: count of y, axes, then 8 each: sizes of y, first, step, sizes of dy. */
 static const char unslice_text[] = CL(
-  KERNEL void NAME(OPERAND(0), OPERAND(1), PARAMS, REST) {
+  KERNEL void run(OPERAND(0), OPERAND(1), PARAMS, REST) {
     START
     EACH(at, p.v[0], 512) {
       long left = at; long offset = 0; long size = 1; bool taken = true;

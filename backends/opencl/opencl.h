@@ -3,7 +3,7 @@
 ** order, and nothing waits but reads and the check after a run.
 **
 ** device.c   opens the loader, lists devices, buffers and copies
-** unit.c     kernel sources ("units"), built in batches, many units a program; the disk cache is cache.c's
+** unit.c     kernel sources ("units") and their programs; the disk cache is cache.c's
 ** launch.c   a launch: the kernels of one node over its operands, arguments kept, set again only when they change
 ** loop.c     prints fused loops; print.c prints the values of elementwise rows
 ** select.c   the kernel of a node; its families in matmul.c, conv.c and so on
@@ -31,7 +31,7 @@ typedef struct moon_cl_device {
   bool f64;
   bool wide; /* the family of CPUs: one work-item a register tile; else that of GPUs: work-groups */
   uint64_t process; /* the process that opened it */
-  moon_cl_unit *first_unit, *pending; /* all; those that no program was built from yet */
+  moon_cl_unit *first_unit;
   char *cache_folder; /* NULL: nothing is kept on disk */
   int built, kept;    /* programs made from sources, from what was kept */
   double build_us;    /* what that took, and the drivers' making of kernel objects */
@@ -56,11 +56,11 @@ void moon__cl_put(moon_cl_text *t, const char *format, ...) __attribute__((forma
 void moon__cl_put_bytes(moon_cl_text *t, const char *s, size_t n);
 
 /* ---- unit.c ---- */
-/* The unit of this source, made when it is not known yet, with one user more. text must define the kernel NAME, a word that becomes
-** unique. NULL: memory is out. The device's lock is not held, here and below unless it is said. */
+/* The unit of this source, made when it is not known yet, with one user more. text defines the kernel `run`. NULL: memory
+** is out. The device's lock is not held, here and below unless it is said. */
 moon_cl_unit *moon__cl_unit(moon_cl_device *d, const char *text, size_t text_bytes);
 void moon__cl_unit_release(moon_cl_device *d, moon_cl_unit *u); /* one user less; NULL is fine */
-/* A new kernel object of the unit, for the op `what`; builds what is pending. With the lock held. */
+/* A new kernel object of the unit, for the op `what`; builds the unit first. With the lock held. */
 moon_status moon__cl_kernel(moon_context *ctx, moon_cl_device *d, moon_cl_unit *u, const char *what, cl_kernel *kernel);
 /* Frees the units that nobody uses. */
 void moon__cl_units_trim(moon_cl_device *d);

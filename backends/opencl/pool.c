@@ -18,7 +18,7 @@
 
 /* y, index: positions in the flattened spatial axes. */
 static const char max_text[] = CL_(
-  KERNEL void NAME(OPERAND(0), OPERAND(1), OPERAND(2), PARAMS, REST) {
+  KERNEL void run(OPERAND(0), OPERAND(1), OPERAND(2), PARAMS, REST) {
     START
     MOON_CL_WINDOW
     EACH(at, p.v[0], 256) {
@@ -37,7 +37,7 @@ static const char max_text[] = CL_(
 
 /* (index, dy) -> dx */
 static const char max_grad_text[] = CL_(
-  KERNEL void NAME(OPERAND(0), OPERAND(1), OPERAND(2), PARAMS, REST) {
+  KERNEL void run(OPERAND(0), OPERAND(1), OPERAND(2), PARAMS, REST) {
     START
     MOON_CL_WINDOW
     EACH(at, p.v[0], 256) {
@@ -56,7 +56,7 @@ static const char max_grad_text[] = CL_(
 
 /* (index, x) -> y */
 static const char pick_text[] = CL_(
-  KERNEL void NAME(OPERAND(0), OPERAND(1), OPERAND(2), PARAMS, REST) {
+  KERNEL void run(OPERAND(0), OPERAND(1), OPERAND(2), PARAMS, REST) {
     START
     MOON_CL_WINDOW
     EACH(at, p.v[0], 256) {
@@ -70,7 +70,7 @@ static const char pick_text[] = CL_(
 );
 
 static const char avg_text[] = CL_(
-  KERNEL void NAME(OPERAND(0), OPERAND(1), PARAMS, REST) {
+  KERNEL void run(OPERAND(0), OPERAND(1), PARAMS, REST) {
     START
     MOON_CL_WINDOW
     EACH(at, p.v[0], 256) {
@@ -89,7 +89,7 @@ static const char avg_text[] = CL_(
 #define SEEN(axis) (min(o##axis * s##axis - l##axis + k##axis##n, i##axis##n) - max(o##axis * s##axis - l##axis, 0L))
 /* dy -> dx */
 static const char avg_grad_text[] = CL_(
-  KERNEL void NAME(OPERAND(0), OPERAND(1), PARAMS, REST) {
+  KERNEL void run(OPERAND(0), OPERAND(1), PARAMS, REST) {
     START
     MOON_CL_WINDOW
     EACH(at, p.v[0], 256) {
@@ -110,7 +110,7 @@ static const char avg_grad_text[] = CL_(
   const long n##1 = left % n##1n; left /= n##1n; const long n##0 = left % n##0n; const long b = left / n##0n;
 
 static const char max_wide_text[] = CL_(
-  KERNEL void NAME(OPERAND(0), OPERAND(1), OPERAND(2), PARAMS, REST) {
+  KERNEL void run(OPERAND(0), OPERAND(1), OPERAND(2), PARAMS, REST) {
     START
     MOON_CL_WINDOW
     EACH(at, p.v[0], 64) {
@@ -129,7 +129,7 @@ static const char max_wide_text[] = CL_(
 );
 
 static const char max_grad_wide_text[] = CL_(
-  KERNEL void NAME(OPERAND(0), OPERAND(1), OPERAND(2), PARAMS, REST) {
+  KERNEL void run(OPERAND(0), OPERAND(1), OPERAND(2), PARAMS, REST) {
     START
     MOON_CL_WINDOW
     const int area = i0n * i1n * i2n;
@@ -152,7 +152,7 @@ static const char max_grad_wide_text[] = CL_(
 );
 
 static const char avg_wide_text[] = CL_(
-  KERNEL void NAME(OPERAND(0), OPERAND(1), PARAMS, REST) {
+  KERNEL void run(OPERAND(0), OPERAND(1), PARAMS, REST) {
     START
     MOON_CL_WINDOW
     EACH(at, p.v[0], 64) {
@@ -168,7 +168,7 @@ static const char avg_wide_text[] = CL_(
 );
 
 static const char avg_grad_wide_text[] = CL_(
-  KERNEL void NAME(OPERAND(0), OPERAND(1), PARAMS, REST) {
+  KERNEL void run(OPERAND(0), OPERAND(1), PARAMS, REST) {
     START
     MOON_CL_WINDOW
     EACH(at, p.v[0], 64) {

@@ -309,18 +309,13 @@ static const char half_functions[] =
     "inline ushort moon_to_f16(float x) { ushort h; vstore_half_rte(x, 0, (half *)&h); return h; }\n";
 
 void moon__cl_print_functions(moon_cl_text *t, const moon_loop *loop) {
-  bool done[MOON_DTYPE_COUNT] = {false};
+  bool done[MOON_DTYPE_COUNT] = {false}, halves = false;
   for (int i = 0; i < loop->nins; i++) {
     moon_dtype dtype = (moon_dtype)loop->ins[i].dtype;
-    if (moon__cl_is_vector_op(&loop->ins[i]) || done[dtype]) continue;
-    done[dtype] = true;
-    if (loop->ins[i].op == MOON_OP_cast) {
-      moon__cl_put(t, "#ifndef MOON_HAVE_half\n#define MOON_HAVE_half\n%s#endif\n", half_functions);
-      done[dtype] = false; /* others of this dtype have functions of their own */
-      continue;
-    }
-    /* A batch holds many units: the guard keeps the first copy. */
-    moon__cl_put(t, "#ifndef MOON_HAVE_%s\n#define MOON_HAVE_%s\n#define T %s\n%s#undef T\n#endif\n", types[dtype].one,
-                 types[dtype].one, types[dtype].one, moon__dtype_is_float(dtype) ? float_functions : integer_functions);
+    bool cast = loop->ins[i].op == MOON_OP_cast, *known = cast ? &halves : &done[dtype];
+    if (moon__cl_is_vector_op(&loop->ins[i]) || *known) continue;
+    *known = true;
+    if (cast) moon__cl_put(t, "%s", half_functions);
+    else moon__cl_put(t, "#define T %s\n%s#undef T\n", types[dtype].one, moon__dtype_is_float(dtype) ? float_functions : integer_functions);
   }
 }

@@ -13,7 +13,7 @@
 
 /* p: count, then bits of a, b - a and top, in the type of y. */
 static const char uniform_text[] = CL_(
-  KERNEL void NAME(OPERAND(0), PARAMS, REST, uint4 key) {
+  KERNEL void run(OPERAND(0), PARAMS, REST, uint4 key) {
     START
     union { long bits; T0 value; } low, span, top;
     low.bits = p.v[1]; span.bits = p.v[2]; top.bits = p.v[3];
@@ -27,7 +27,7 @@ static const char uniform_text[] = CL_(
 
 /* p: count, then bits of mean and std in WORK. */
 static const char normal_text[] = CL_(
-  KERNEL void NAME(OPERAND(0), PARAMS, REST, uint4 key) {
+  KERNEL void run(OPERAND(0), PARAMS, REST, uint4 key) {
     START
     union { long bits; WORK value; } mean, std;
     mean.bits = p.v[1]; std.bits = p.v[2];
@@ -46,7 +46,7 @@ static const char normal_text[] = CL_(
 
 /* p: count, limit. */
 static const char bernoulli_text[] = CL_(
-  KERNEL void NAME(OPERAND(0), PARAMS, REST, uint4 key) {
+  KERNEL void run(OPERAND(0), PARAMS, REST, uint4 key) {
     START
     EACH(i, p.v[0], 512) {
       MOON_CL_DRAW
@@ -57,7 +57,7 @@ static const char bernoulli_text[] = CL_(
 
 /* p: count, low, high - low. */
 static const char integers_text[] = CL_(
-  KERNEL void NAME(OPERAND(0), PARAMS, REST, uint4 key) {
+  KERNEL void run(OPERAND(0), PARAMS, REST, uint4 key) {
     START
     EACH(i, p.v[0], 512) {
       MOON_CL_DRAW

@@ -33,7 +33,6 @@ bool moon__cl_panel_bytes(const moon_cl_tile *t, const moon_cl_columns *b, moon_
 static void put_words(const moon_cl_tile *t, moon_dtype dtype, moon_cl_text *text) {
   const char *type = dtype == MOON_DTYPE_f64 ? "double" : "float";
   moon__cl_put(text,
-               "#undef T\n#undef V\n#undef L\n#undef MR\n#undef NV\n#undef NB\n#undef VLOAD\n#undef VSTORE\n#undef UNROLL\n"
                "#define T %s\n#define V %s%d\n#define L %d\n#define MR %d\n#define NV %d\n#define NB (NV * L)\n"
                "#define VLOAD(i, p) vload%d(i, p)\n#define VSTORE(v, i, p) vstore%d(v, i, p)\n#define UNROLL _Pragma(\"unroll\")\n",
                type, type, t->lanes, t->lanes, t->rows, t->vectors, t->lanes, t->lanes);
@@ -43,7 +42,6 @@ bool moon__cl_add_tile(moon_cl_choice *c, const moon_cl_tile *t, moon_dtype dtyp
   moon_cl_text all = {.runtime = c->ctx->runtime};
   put_words(t, dtype, &all);
   moon__cl_put_bytes(&all, text, strlen(text));
-  moon__cl_put(&all, "\n#undef T\n#undef L\n");
   spec->unit = all.failed ? NULL : moon__cl_unit(c->d, all.s, all.n);
   moon__free(all.runtime, all.s);
   for (int i = 0; i < 3; i++) spec->local[i] = 1;
@@ -53,7 +51,7 @@ bool moon__cl_add_tile(moon_cl_choice *c, const moon_cl_tile *t, moon_dtype dtyp
 /* Some rows of k at a time: of one place of k1, one panel, one batch. p: k1, k2, n, steps of k1, k2, column, batch; first, place in
 ** scratch, panels. */
 static const char pack_text[] = CL_(
-  KERNEL void NAME(OPERAND(0), OPERAND(1), PARAMS, REST) {
+  KERNEL void run(OPERAND(0), OPERAND(1), PARAMS, REST) {
     START
     const long k1 = p.v[0]; const long k2 = p.v[1]; const long step = p.v[5]; const long panel = get_global_id(1);
     const long part = get_global_id(2) % k1; const long batch = get_global_id(2) / k1; const long begin = get_global_id(0) * 64;

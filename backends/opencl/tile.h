@@ -37,19 +37,21 @@ bool moon__cl_add_tile(moon_cl_choice *c, const moon_cl_tile *t, moon_dtype dtyp
     }                                                                            \
     w += NB;                                                                     \
   }
-/* Row i of the tile goes to to(i); `columns` of them are stored, or with `more` added. */
+/* Row i of the tile goes to to(i), for the first `rows` of them; `columns` are stored, or with `more` added. */
 #define MOON_CL_TILE_STORE(rows, to, columns, more)                              \
-  UNROLL for (int i = 0; i < MR; i++) {                                          \
-    if (i < (rows)) {                                                            \
-      __global T *y_ = to;                                                       \
-      if ((columns) >= NB) {                                                     \
+  if ((columns) >= NB) {                                                         \
+    UNROLL for (int i = 0; i < MR; i++) {                                        \
+      if (i < (rows)) {                                                          \
+        __global T *y_ = to;                                                     \
         UNROLL for (int j = 0; j < NV; j++) VSTORE(more ? acc[i][j] + VLOAD(j, y_) : acc[i][j], j, y_); \
       }                                                                          \
-      else {                                                                     \
-        T t_[NB];                                                                \
-        UNROLL for (int j = 0; j < NV; j++) VSTORE(acc[i][j], j, t_);            \
-        for (int j = 0; j < (columns); j++) y_[j] = more ? y_[j] + t_[j] : t_[j]; \
-      }                                                                          \
+    }                                                                            \
+  } else {                                                                       \
+    T t_[MR * NB];                                                               \
+    UNROLL for (int i = 0; i < MR; i++) { UNROLL for (int j = 0; j < NV; j++) VSTORE(acc[i][j], i * NV + j, t_); } \
+    for (int i = 0; i < min((long)MR, rows); i++) {                              \
+      __global T *y_ = to;                                                       \
+      for (int j = 0; j < (columns); j++) y_[j] = more ? y_[j] + t_[i * NB + j] : t_[i * NB + j]; \
     }                                                                            \
   }
 /* In a text: a panel of `rows` rows of `columns` columns from x, whose rows and columns are these steps apart, to y [rows][NB]; what is
@@ -62,7 +64,7 @@ bool moon__cl_add_tile(moon_cl_choice *c, const moon_cl_tile *t, moon_dtype dtyp
       for (int j = 0; j < NV; j++) {                                                                       \
         V a_[L]; V b_[L];                                                                                  \
         UNROLL for (int i = 0; i < L; i++) a_[i] = VLOAD(0, (x) + (j * L + i) * column_step + r_);            \
-        UNROLL for (int half_ = 1; half_ < L; half_ *= 2) {                                                \
+        for (int half_ = 1; half_ < L; half_ *= 2) {                                                       \
           UNROLL for (int i = 0; i < L / 2; i++) {                                                         \
             b_[2 * i].even = a_[i].lo; b_[2 * i].odd = a_[i + L / 2].lo;                                     \
             b_[2 * i + 1].even = a_[i].hi; b_[2 * i + 1].odd = a_[i + L / 2].hi;                             \

@@ -1,8 +1,8 @@
 /*
-** unit.c: kernel sources and the programs that are built from them. A unit is the text of one kernel; each is known once a device,
-** and stays when its last user has gone, until memory is asked back. Units wait until one of them is run: then all that wait are built together as one program, for a compiler costs far more to start
-** than to go on. What was built is kept on disk (cache.c). When a batch does not build, its units are built alone, so that only
-** the guilty one fails; it keeps its log and is not tried again.
+** unit.c: kernel sources and the programs that are built from them. A unit is the text of one kernel and becomes a program of its own
+** when it is first run: what PoCL spends on a kernel grows with all the others of its program. Each is known once a device, and stays
+** when its last user has gone, until memory is asked back. What was built is kept on disk (cache.c). A unit that does not build keeps
+** its log and is not tried again.
 */
 #include <stdio.h>
 #include <string.h>
@@ -12,22 +12,12 @@
 #include "base/map.h"
 #include "opencl.h"
 
-enum { NAME_BYTES = 24 };
-
-typedef enum unit_state { PENDING, BUILT, FAILED } unit_state;
-
-/* What a batch was built to; it lives as long as one of its units. */
-typedef struct built { cl_program program; int units; } built;
-
 struct moon_cl_unit {
-  moon_cl_unit *next, *next_pending;
+  moon_cl_unit *next;
   char *text, *log; /* log: of a build that failed */
   size_t bytes;
-  char name[NAME_BYTES]; /* of its kernel, from the hash of its text */
-  unit_state state;
-  built *built;
-  int users;  /* steps of launches */
-  bool alone; /* it waits for a build of its own: one with others failed */
+  cl_program program; /* NULL: not built yet */
+  int users; /* steps of launches */
 };
 
 /* What every source begins with. */
@@ -82,10 +72,8 @@ moon_cl_unit *moon__cl_unit(moon_cl_device *d, const char *text, size_t text_byt
     if (u->text) {
       memcpy(u->text, text, text_bytes);
       u->bytes = text_bytes;
-      snprintf(u->name, sizeof u->name, "k%016llx", (unsigned long long)moon__hash_bytes(1, text, text_bytes));
       u->next = d->first_unit;
-      u->next_pending = d->pending;
-      d->first_unit = d->pending = u;
+      d->first_unit = u;
     } else {
       moon__free(runtime, u);
       u = NULL;
@@ -104,10 +92,7 @@ void moon__cl_unit_release(moon_cl_device *d, moon_cl_unit *u) {
 
 static void free_unit(moon_cl_device *d, moon_cl_unit *u) {
   moon_runtime *runtime = d->device->runtime;
-  if (u->built && --u->built->units == 0) {
-    d->cl.clReleaseProgram(u->built->program);
-    moon__free(runtime, u->built);
-  }
+  if (u->program) d->cl.clReleaseProgram(u->program);
   moon__free(runtime, u->text);
   moon__free(runtime, u->log);
   moon__free(runtime, u);
@@ -115,10 +100,6 @@ static void free_unit(moon_cl_device *d, moon_cl_unit *u) {
 
 /* Frees units: all, or those without users. */
 static void free_units(moon_cl_device *d, bool all) {
-  for (moon_cl_unit **at = &d->pending; *at;) {
-    if (all || (*at)->users == 0) *at = (*at)->next_pending;
-    else at = &(*at)->next_pending;
-  }
   for (moon_cl_unit **at = &d->first_unit; *at;) {
     moon_cl_unit *u = *at;
     if (all || u->users == 0) {
@@ -140,17 +121,9 @@ void moon__cl_units_trim(moon_cl_device *d) {
 
 /* ---- Building ---- */
 
-/* The next unit of a batch: those that must be built alone stand behind the others. */
-static moon_cl_unit *next_of(const moon_cl_unit *u, bool alone) {
-  return alone || !u->next_pending || u->next_pending->alone ? NULL : u->next_pending;
-}
-
-static void put_source(moon_cl_device *d, const moon_cl_unit *first, bool alone, moon_cl_text *t) {
+static void put_source(const moon_cl_device *d, const moon_cl_unit *u, moon_cl_text *t) {
   moon__cl_put(t, "%s%s%s", d->f64 ? f64_prelude : no_f64_prelude, prelude, d->wide ? wide_prelude : narrow_prelude);
-  for (const moon_cl_unit *u = first; u; u = next_of(u, alone)) {
-    moon__cl_put(t, "#undef NAME\n#define NAME %s\n", u->name);
-    moon__cl_put_bytes(t, u->text, u->bytes);
-  }
+  moon__cl_put_bytes(t, u->text, u->bytes);
 }
 
 static void keep_log(moon_cl_device *d, cl_program program, moon_cl_unit *u) {
@@ -161,121 +134,85 @@ static void keep_log(moon_cl_device *d, cl_program program, moon_cl_unit *u) {
   if (u->log && d->cl.clGetProgramBuildInfo(program, d->id, CL_PROGRAM_BUILD_LOG, bytes, u->log, NULL) != CL_SUCCESS) u->log[0] = '\0';
 }
 
-/* A program from what the disk holds; NULL: nothing, or nothing that the device still takes, or (*log set) it did not build. */
-static cl_program build_kept(moon_cl_device *d, const moon_cl_text *source, char **log) {
-  void *binary;
-  size_t bytes;
-  bool failed;
+static cl_program load(const moon_cl_device *d, const unsigned char *binary, size_t bytes) {
   int32_t status = CL_SUCCESS, code = CL_SUCCESS;
-  if (!moon__cl_cache_read(d, source, &binary, &bytes, &failed)) return NULL;
-  if (failed) {
-    *log = binary;
-    return NULL;
-  }
-  const unsigned char *const data = binary;
-  const unsigned char *list[1] = {data};
-  cl_program p = d->cl.clCreateProgramWithBinary(d->context, 1, &d->id, &bytes, list, &status, &code);
-  moon__free(d->device->runtime, binary);
+  cl_program p = d->cl.clCreateProgramWithBinary(d->context, 1, &d->id, &bytes, &binary, &status, &code);
   if (code != CL_SUCCESS) return NULL;
   if (status == CL_SUCCESS && d->cl.clBuildProgram(p, 1, &d->id, options, NULL, NULL) == CL_SUCCESS) return p;
   d->cl.clReleaseProgram(p);
   return NULL;
 }
 
-static void keep_binary(moon_cl_device *d, const moon_cl_text *source, cl_program p) {
-  size_t bytes = 0;
-  if (!d->cache_folder) return;
-  if (d->cl.clGetProgramInfo(p, CL_PROGRAM_BINARY_SIZES, sizeof bytes, &bytes, NULL) != CL_SUCCESS || bytes == 0) return;
-  unsigned char *binary = moon__alloc(d->device->runtime, bytes);
-  unsigned char *list[1] = {binary};
-  if (binary && d->cl.clGetProgramInfo(p, CL_PROGRAM_BINARIES, sizeof list, list, NULL) == CL_SUCCESS)
-    moon__cl_cache_write(d, source, binary, bytes, false);
-  moon__free(d->device->runtime, binary);
+/* A program from what the disk holds; NULL: nothing, or nothing that the device still takes, or (*log set) it did not build. */
+static cl_program load_kept(moon_cl_device *d, const moon_cl_text *source, char **log) {
+  void *data;
+  size_t bytes;
+  bool failed;
+  if (!moon__cl_cache_read(d, source, &data, &bytes, &failed)) return NULL;
+  if (failed) {
+    *log = data;
+    return NULL;
+  }
+  cl_program p = load(d, data, bytes);
+  moon__free(d->device->runtime, data);
+  return p;
 }
 
-/* Builds a source; *code tells what failed. first gets the log. */
-static cl_program build(moon_cl_device *d, const moon_cl_text *source, moon_cl_unit *first, int32_t *code) {
-  char *log = NULL;
-  cl_program p = build_kept(d, source, &log);
-  *code = log ? CL_BUILD_PROGRAM_FAILURE : CL_SUCCESS;
-  if (log) {
-    moon__free(d->device->runtime, first->log);
-    first->log = log;
+/* Keeps the binary of a program and gives a program made of it, which takes its place: PoCL would compile the first a second time,
+** for the launch. */
+static cl_program keep(moon_cl_device *d, const moon_cl_text *source, cl_program p) {
+  size_t bytes = 0;
+  if (!d->cache_folder) return p;
+  if (d->cl.clGetProgramInfo(p, CL_PROGRAM_BINARY_SIZES, sizeof bytes, &bytes, NULL) != CL_SUCCESS || bytes == 0) return p;
+  unsigned char *binary = moon__alloc(d->device->runtime, bytes);
+  unsigned char *list[1] = {binary};
+  cl_program loaded = NULL;
+  if (binary && d->cl.clGetProgramInfo(p, CL_PROGRAM_BINARIES, sizeof list, list, NULL) == CL_SUCCESS) {
+    moon__cl_cache_write(d, source, binary, bytes, false);
+    loaded = load(d, binary, bytes);
   }
+  moon__free(d->device->runtime, binary);
+  if (loaded) d->cl.clReleaseProgram(p);
+  return loaded ? loaded : p;
+}
+
+/* Builds a unit's source; *code tells what failed, u->log why. */
+static cl_program build(moon_cl_device *d, const moon_cl_text *source, moon_cl_unit *u, int32_t *code) {
+  cl_program p = load_kept(d, source, &u->log);
+  *code = u->log ? CL_BUILD_PROGRAM_FAILURE : CL_SUCCESS;
   d->kept += p != NULL;
-  if (p || log) return p;
+  if (p || u->log) return p;
   const char *text = source->s;
   p = d->cl.clCreateProgramWithSource(d->context, 1, &text, &source->n, code);
   if (*code != CL_SUCCESS) return NULL;
   *code = d->cl.clBuildProgram(p, 1, &d->id, options, NULL, NULL);
   if (*code == CL_SUCCESS) {
     d->built++;
-    keep_binary(d, source, p);
-    return p;
+    return keep(d, source, p);
   }
-  moon__free(d->device->runtime, first->log);
-  first->log = NULL;
-  keep_log(d, p, first);
-  if (first->log && *code == CL_BUILD_PROGRAM_FAILURE) moon__cl_cache_write(d, source, first->log, strlen(first->log) + 1, true);
+  keep_log(d, p, u);
+  if (u->log && *code == CL_BUILD_PROGRAM_FAILURE) moon__cl_cache_write(d, source, u->log, strlen(u->log) + 1, true);
   d->cl.clReleaseProgram(p);
   return NULL;
 }
 
-/* Builds `first` and, unless alone, all that wait behind it. */
-static moon_status build_units(moon_context *ctx, moon_cl_device *d, moon_cl_unit *first, bool alone) {
+/* A failure that left no log is not the source's fault: it may be tried again. */
+static moon_status build_unit(moon_context *ctx, moon_cl_device *d, moon_cl_unit *u) {
   moon_cl_text source = {.runtime = ctx->runtime};
   int32_t code = CL_SUCCESS;
-  put_source(d, first, alone, &source);
-  built *b = moon__alloc(ctx->runtime, sizeof *b);
-  bool memory = source.failed || !b;
-  cl_program p = memory ? NULL : build(d, &source, first, &code);
+  put_source(d, u, &source);
+  if (!source.failed) u->program = build(d, &source, u, &code);
   moon__free(ctx->runtime, source.s);
-  if (!p) moon__free(ctx->runtime, b);
-  if (memory) return moon__fail_memory(ctx);
-  if (!p) return moon__cl_fail(ctx, d, code, "building kernels");
-  b->program = p;
-  for (moon_cl_unit *u = first; u; u = next_of(u, alone)) {
-    u->built = b;
-    u->state = BUILT;
-    b->units++;
-  }
-  return MOON_OK;
-}
-
-/* u is built: it waits no more. */
-static void drop_pending(moon_cl_device *d, const moon_cl_unit *u) {
-  for (moon_cl_unit **at = &d->pending; *at; at = &(*at)->next_pending) {
-    if (*at != u) continue;
-    *at = u->next_pending;
-    return;
-  }
-}
-
-/* Builds all that wait, and u; when that fails, u alone, and the others when they are needed. */
-static moon_status build_pending(moon_context *ctx, moon_cl_device *d, moon_cl_unit *u) {
-  moon_cl_unit *first = d->pending;
-  if (!u->alone && first->next_pending && build_units(ctx, d, first, false) == MOON_OK) {
-    while (d->pending && !d->pending->alone) d->pending = d->pending->next_pending;
-    return MOON_OK;
-  }
-  for (moon_cl_unit *k = first; k; k = k->next_pending) k->alone = true;
-  moon__free(ctx->runtime, first->log);
-  first->log = NULL;
-  moon_status s = build_units(ctx, d, u, true);
-  if (s != MOON_OK && !u->log) return s; /* not the source's fault: it may be tried again */
-  if (s != MOON_OK) u->state = FAILED;
-  drop_pending(d, u);
-  return MOON_OK;
+  if (source.failed) return moon__fail_memory(ctx);
+  return u->program || u->log ? MOON_OK : moon__cl_fail(ctx, d, code, "building kernels");
 }
 
 static moon_status make_kernel(moon_context *ctx, moon_cl_device *d, moon_cl_unit *u, const char *what, cl_kernel *kernel) {
   int32_t code = CL_SUCCESS;
-  moon_status s = u->state == PENDING ? build_pending(ctx, d, u) : MOON_OK;
+  moon_status s = u->program || u->log ? MOON_OK : build_unit(ctx, d, u);
   if (s != MOON_OK) return s;
-  if (u->state == FAILED)
-    return moon__fail(ctx, MOON_EDEVICE, "opencl: kernel for '%s' did not build on '%s': %s", what, d->model, u->log ? u->log : "no log");
-  moon_error_clear(ctx);
-  *kernel = d->cl.clCreateKernel(u->built->program, u->name, &code);
+  if (u->log) return moon__fail(ctx, MOON_EDEVICE, "opencl: kernel for '%s' did not build on '%s': %s", what, d->model, u->log);
+  *kernel = d->cl.clCreateKernel(u->program, "run", &code);
   return code == CL_SUCCESS ? MOON_OK : moon__cl_fail(ctx, d, code, "making the kernel of '%s'", what);
 }
 

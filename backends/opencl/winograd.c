@@ -58,7 +58,7 @@ enum { POSITIONS = 36, PANEL = 32, BLOCK = 24, SEGMENTS = 16, CACHED_SUMS = 6000
 #define LOAD_TAP(i) w[i]
 #define STORE_TAP(i, v) VSTORE(v, 0, y + (i) * c * 32);
 static const char filter_text[] = CL_(
-  KERNEL void NAME(OPERAND(0), OPERAND(1), PARAMS, REST) {
+  KERNEL void run(OPERAND(0), OPERAND(1), PARAMS, REST) {
     START
     const long c = p.v[1]; const long f = p.v[2]; const bool turned = p.v[3];
     EACH(at, p.v[0], 16) {
@@ -108,7 +108,7 @@ static const char filter_text[] = CL_(
 #define LOAD_PRODUCT(i) VLOAD(0, m + (i) * m_step + (t - from) * (panels * 32) + j)
 #define STORE_TARGET(i, y) if (at[i] >= 0) VSTORE(y, 0, AT(T, 2) + at[i] * f + j);
 static const char conv_text[] = CL_(
-  KERNEL void NAME(OPERAND(0), OPERAND(1), OPERAND(2), OPERAND(3), PARAMS, REST) {
+  KERNEL void run(OPERAND(0), OPERAND(1), OPERAND(2), OPERAND(3), PARAMS, REST) {
     START
     GRID_WORDS
     const long c = p.v[9]; const long f = p.v[10]; const long panels = p.v[11]; const long blocks = p.v[12];
@@ -144,7 +144,7 @@ static const char conv_text[] = CL_(
 #define LOAD_SUM(i) VLOAD(0, m + ((i) * c + row) * f + j)
 #define STORE_TAPS(i, y) VSTORE(y, 0, dw + ((i) * c + row) * f + j);
 static const char filter_grad_text[] = CL_(
-  KERNEL void NAME(OPERAND(0), OPERAND(1), OPERAND(2), PARAMS, REST) {
+  KERNEL void run(OPERAND(0), OPERAND(1), OPERAND(2), PARAMS, REST) {
     START
     GRID_WORDS
     const long c = p.v[9]; const long f = p.v[10]; const long blocks = p.v[11]; const long v_step = p.v[14]; const long d_step = p.v[15];

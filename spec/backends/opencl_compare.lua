@@ -1,6 +1,4 @@
 --- Comparing a device with the CPU: what opencl_spec.lua and the scripts that it starts share.
--- Programs of some cases are compiled before the first one runs, for kernels that wait are built together; of too many at once
--- each takes longer.
 local core = require("moonlet.core")
 local derivative = require("spec.support.derivative")
 local samples = require("spec.support.samples")

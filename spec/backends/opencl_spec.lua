@@ -1,6 +1,5 @@
 -- The OpenCL backend against the CPU: every op, random graphs, gradients, training; the choice of devices; failures of every call.
--- Without a device all of it is pending. Programs of many cases are compiled before the first one runs, for kernels that wait are
--- built together. MOONLET_SOAK=1 takes every case and dtype.
+-- Without a device all of it is pending. MOONLET_SOAK=1 takes every case and dtype.
 local ml = require("moonlet")
 local core = require("moonlet.core")
 local compare = require("spec.backends.opencl_compare")
