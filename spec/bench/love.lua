@@ -25,13 +25,15 @@ end
 return function(bench, report)
   local text, drawn = play(bench.build)
   if not text then return end
-  local p99, longest = text:match "network on: median [%d.]+ ms, p99 ([%d.]+) ms, longest ([%d.]+) ms"
-  local above = text:match "p99 with the network: (%-?[%d.]+) ms above"
+  local p99, longest = text:match "frame, network on: median [%d.]+ ms, p99 ([%d.]+) ms, longest ([%d.]+) ms"
+  local above = text:match "frame, p99 with the network: (%-?[%d.]+) ms above"
+  local update = text:match "update, p99 with the network: (%-?[%d.]+) ms above"
   local last = text:match "score curve: .*%s([%d.]+)%s"
-  if not (p99 and above and last) then return end
+  if not (p99 and above and update and last) then return end
   report.figure("LÖVE game, p99 of a frame with the network", "embed", tonumber(p99) * 1000, "us",
     ("%d frames, %s"):format(FRAMES, drawn and "drawn under Xvfb" or "not drawn"))
   report.figure("LÖVE game, p99 above the game without it", "embed", tonumber(above) * 1000, "us", "goal 1000")
+  report.figure("LÖVE game, the same without what it draws", "embed", tonumber(update) * 1000, "us", "what learning and acting add")
   report.figure("LÖVE game, longest frame", "embed", tonumber(longest) * 1000, "us", "goal 33000")
   report.figure("LÖVE game, balls returned in the last second", "embed", tonumber(last) * 100, "%")
 end
