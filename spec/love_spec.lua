@@ -1,7 +1,7 @@
 --- The game for LÖVE: it runs headless, its opponent learns, a thread can do the learning, keys work. Pending where LÖVE, LuaJIT's
 -- headers or, for what is drawn, Xvfb is missing.
-local build = os.getenv "MOONLET_BUILD" or "build"
-if build:sub(1, 1) ~= "/" then build = os.getenv "PWD" .. "/" .. build end
+local named = os.getenv "MOONLET_BUILD" or "build"
+local build = named:sub(1, 1) == "/" and named or os.getenv "PWD" .. "/" .. named
 local frames = os.getenv "MOONLET_SOAK" and 10000 or 600
 
 local function succeeds(command)
@@ -13,10 +13,11 @@ local function found(program)
   return succeeds("command -v " .. program)
 end
 
--- LÖVE runs LuaJIT; its module shares all but the binding with the one that is tested.
+-- LÖVE runs LuaJIT; its module shares all but the binding with the one that is tested. The folder is named as it was when that was
+-- built: the compiler's flags contain it, and other flags make everything anew.
 local function build_module()
   local command = "env -u MAKEFLAGS -u MAKEOVERRIDES -u MFLAGS make LUA=luajit O='%s' '%s/lua-luajit/moonlet.so'"
-  return succeeds(command:format(build, build))
+  return succeeds(command:format(named, named))
 end
 
 local function run(command)
