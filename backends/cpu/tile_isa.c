@@ -220,9 +220,9 @@ HALF(f16)
     for (int64_t r = 0; r < rows; r++, x += length) {                                           \
       vf acc[4];                                                                                \
       int64_t i = 0;                                                                            \
-      for (int j = 0; j < 4; j++) acc[j] = vsplat(identity);                                    \
+      MOON_UNROLL(4) for (int j = 0; j < 4; j++) acc[j] = vsplat(identity);                     \
       for (; i + 4 * VL <= length; i += 4 * VL)                                                 \
-        for (int j = 0; j < 4; j++) {                                                           \
+        MOON_UNROLL(4) for (int j = 0; j < 4; j++) {                                            \
           const vf a = acc[j], b = vload(x + i + j * VL);                                       \
           acc[j] = vector_op;                                                                   \
         }                                                                                       \
@@ -230,10 +230,10 @@ HALF(f16)
         const vf a = acc[0], b = i + VL <= length ? vload(x + i) : vload_filled(x + i, length - i, identity); \
         acc[0] = vector_op;                                                                     \
       }                                                                                         \
-      for (int width = 2; length >= 4 * VL && width > 0; width /= 2)                            \
-        for (int j = 0; j < width; j++) {                                                       \
-          const vf a = acc[j], b = acc[j + width];                                              \
-          acc[j] = vector_op;                                                                   \
+      if (length >= 4 * VL)                                                                     \
+        MOON_UNROLL(3) for (int k = 0; k < 3; k++) { /* 0 and 2, 1 and 3, then 0 and 1 */       \
+          const vf a = acc[k % 2], b = acc[k < 2 ? k + 2 : 1];                                  \
+          acc[k % 2] = vector_op;                                                               \
         }                                                                                       \
       y[r] = lanes(acc[0]);                                                                     \
     }                                                                                           \
