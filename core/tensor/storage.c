@@ -12,7 +12,7 @@
 
 /* Writes zeros to a buffer that the host cannot see: some, then copies of what is there already. */
 static moon_status clear_buffer(moon_context *ctx, const moon_storage *s) {
-  static const char zeros[4096];
+  static const char zeros[256];
   const moon_backend *b = s->device->backend;
   size_t done = s->bytes < sizeof zeros ? s->bytes : sizeof zeros;
   moon_status status = b->buffer_write(ctx, s->device, s->handle, 0, zeros, done);
