@@ -1,6 +1,6 @@
 /*
 ** conv.c: convolution and its two gradients. The kernels here make an element of the result at a time, for any dtype and geometry;
-** terms are added in the order of the CPU's plain kernels. CPU devices have tiles (conv_tile.c), GPUs products in local memory (conv_local.c).
+** terms are added in the order of the CPU's plain kernels. CPU devices have tiles (conv_tile.c, conv_depthwise.c), GPUs products in local memory (conv_local.c).
 */
 #include "base/shape.h"
 #include "conv.h"
@@ -78,8 +78,10 @@ static bool select_conv(moon_cl_choice *c, moon_status *s) {
   moon_geometry g = moon__conv_geometry(c->node);
   bool some = moon__cl_count(&c->in[0]) > 0 && moon__cl_count(&c->in[1]) > 0 && moon__cl_count(&c->out[0]) > 0;
   if (c->fast && c->d->wide && some && moon__dtype_is_float(c->out[0].dtype)) {
-    bool filter = c->node->op->id == MOON_OP_conv_filter_grad;
-    *s = moon__cl_end(c, filter ? moon__cl_filter_grad_tiles(c, &g) : moon__cl_conv_tiles(c, &g, c->node->op->id == MOON_OP_conv_input_grad));
+    bool filter = c->node->op->id == MOON_OP_conv_filter_grad, input = c->node->op->id == MOON_OP_conv_input_grad;
+    *s = moon__cl_end(c, moon__cl_is_depthwise(c, &g) ? moon__cl_depthwise(c, &g)
+                         : filter                     ? moon__cl_filter_grad_tiles(c, &g)
+                                                      : moon__cl_conv_tiles(c, &g, input));
     return true;
   }
   if (c->fast && !c->d->wide && some && c->out[0].dtype == MOON_DTYPE_f32) {

@@ -173,6 +173,28 @@ describe("OpenCL on " .. device.model, function()
     it("has the gradients of the ops", function() compare.gradients(backward) end)
   end
 
+  it("convolves each channel by itself, by vectors of channels on CPU devices, with its gradients", function()
+    local function run(name, window, strides, padding)
+      return compare.on(name, function()
+        ml.seed(3)
+        local x, w = ml.variable(ml.randn { 2, 7, 9, 32 }), ml.variable(ml.randn { window, 3, 1, 32 })
+        local f = ml.fn(function()
+          local y = core.conv(x, w, { groups = 32, strides = { strides, strides }, padding = padding })
+          local grads = ml.grad((y * y * y):mean(), { x, w })
+          return y, grads[1], grads[2]
+        end)
+        if name ~= "cpu" and device.kind == "cpu" then
+          assert.is_truthy(f:program():explain():find("opencl_conv_depthwise", 1, true))
+        end
+        return { f() }
+      end)
+    end
+    for _, case in ipairs { { 3, 1, "same" }, { 5, 2, "valid" } } do
+      local a, b = run("cpu", table.unpack(case)), run("opencl", table.unpack(case))
+      for i = 1, 3 do assert.is_nil(compare.difference(b[i], a[i], 4e-6)) end
+    end
+  end)
+
   it("computes random graphs as the CPU does", function()
     local jobs = {}
     for seed = 1, soak and 2000 or 4 do
