@@ -17,6 +17,10 @@
 #define PHASE_US 2.0  /* until all cores see that a phase has ended */
 #define MOST_JOB_US 60
 #define MANY_TILES 40 /* one after the other: a small b is packed for them */
+/* Where b passes by once: columns whose sums stay near, bytes of a job, and fewer where there would be less than four. */
+#define STREAM_COLUMNS 2048
+#define STREAM_BYTES 393216
+#define LEAST_STREAM_BYTES 65536
 
 typedef struct model {
   const moon_gemm_set *set;
@@ -139,6 +143,18 @@ static void try_segments(const model *x, moon_gemm_tuning t, double *best, moon_
   }
 }
 
+/* b is as fast as memory gives it: long runs of it, side by side as far as c stays in the first-level cache, and enough jobs. */
+static void choose_stream(const moon_product *p, moon_gemm_tuning *t) {
+  int64_t blocks = moon__ceildiv_i64(p->n, STREAM_COLUMNS), k = moon__max_i64(p->k, 1);
+  t->n_block = moon__ceildiv_i64(p->n, blocks);
+  t->m_block = p->m;
+  t->k_block = 8;
+  if (p->finished && p->n > MOON_GEMM_SUM_FLOATS) return;
+  int64_t bytes = 4 * k * t->n_block, parts = bytes / STREAM_BYTES;
+  if (blocks * p->batch * parts < 4) parts = moon__min_i64(4, bytes / LEAST_STREAM_BYTES);
+  t->segments = moon__max_i64(1, moon__min_i64(parts, k / t->k_block));
+}
+
 void moon__gemm_choose(const moon_gemm_set *set, const moon_product *p, moon_gemm_tuning *t) {
   model x = {.set = set, .near_bytes = (double)moon__cache_bytes(2) / 2};
   double best = -1;
@@ -150,7 +166,10 @@ void moon__gemm_choose(const moon_gemm_set *set, const moon_product *p, moon_gem
   bool small = x.p.m <= MANY_TILES * set->rows[2] && 4 * (double)x.p.n * (double)x.p.k <= 2 * (double)moon__cache_bytes(1);
   bool in_place = t->way != MOON_GEMM_TILES || (rows_lie_dense(&x.p) && (few || small));
   t->k_block = t->way == MOON_GEMM_DOTS ? moon__max_i64(1, x.p.k) : few && in_place ? 16 : depth_of(&x);
-  if (t->way == MOON_GEMM_STREAM) t->k_block = moon__max_i64(1, moon__min_i64(x.p.k, 256));
+  if (t->way == MOON_GEMM_STREAM) {
+    choose_stream(&x.p, t);
+    return;
+  }
   moon_gemm_tuning found = *t;
   if (in_place) {
     try_segments(&x, *t, &best, &found);
@@ -161,7 +180,6 @@ void moon__gemm_choose(const moon_gemm_set *set, const moon_product *p, moon_gem
     try_segments(&x, *t, &best, &found);
   }
   *t = found;
-  if (t->way == MOON_GEMM_STREAM) t->n_block = moon__min_i64(t->n_block, 2048);
 }
 
 /* ---- Numbers from elsewhere ---- */
