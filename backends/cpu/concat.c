@@ -23,22 +23,20 @@ static bool is_dense(const moon_array *x) {
 static void concat_run(const moon_call *call, int64_t first, int64_t last) {
   const moon_axis_attrs *a = call->attrs;
   const moon_array *y = &call->out[0];
-  int axis = moon__axis_at(a->axis, y->ndim);
+  bool dense[MOON_MAX_INPUTS];
+  int axis = moon__axis_at(a->axis, y->ndim), p = 0;
   int64_t inner = moon__count_between(y->shape, axis + 1, y->ndim), lo, hi;
   moon__job_range(moon__array_count(y), 1, first, last, &lo, &hi);
   if (lo >= hi) return;
-  int64_t row = y->shape[axis] * inner;
-  int looked_at = -1;
-  bool dense = false;
+  for (int i = 0; i < call->nin; i++) dense[i] = is_dense(&call->in[i]);
+  int64_t outer = lo / (y->shape[axis] * inner), left = lo % (y->shape[axis] * inner);
+  while (left >= call->in[p].shape[axis] * inner) left -= call->in[p++].shape[axis] * inner;
   while (lo < hi) {
-    int64_t outer = lo / row, left = lo % row;
-    int p = 0;
-    while (left >= call->in[p].shape[axis] * inner) left -= call->in[p++].shape[axis] * inner;
     int64_t part = call->in[p].shape[axis] * inner, n = moon__min_i64(hi - lo, part - left);
-    if (p != looked_at) dense = is_dense(&call->in[p]);
-    looked_at = p;
-    copy_part(&call->in[p], dense, outer * part + left, n, moon__at(y, lo));
+    copy_part(&call->in[p], dense[p], outer * part + left, n, moon__at(y, lo));
     lo += n;
+    left = 0;
+    if (++p == call->nin) p = 0, outer++;
   }
 }
 

@@ -16,24 +16,34 @@ static int64_t shown_at(int64_t p, int64_t lo, int64_t n, int32_t mode) {
   return i < n ? i : period - i;
 }
 
+/* Elements [from, from + n) of a row of y, which shows the row of size elements at x; x NULL: padding alone. */
+static void pad_row(const moon_pad_attrs *a, const char *x, int64_t size, int64_t stride, int axis, const char *value, int64_t from,
+                    int64_t n, int64_t bytes, char *y) {
+  for (int64_t i = 0, run; i < n; i += run) {
+    int64_t j = x ? shown_at(from + i, a->lo.v[axis], size, a->mode) : -1;
+    run = j >= 0 && j == from + i - a->lo.v[axis] && stride == 1 ? moon__min_i64(n - i, size - j) : 1;
+    memcpy(y + i * bytes, j >= 0 ? x + j * stride * bytes : value, (size_t)(run * bytes));
+  }
+}
+
 static void pad_run(const moon_call *call, int64_t first, int64_t last) {
   const moon_pad_attrs *a = call->attrs;
   const moon_array *x = &call->in[0], *y = &call->out[0];
-  size_t bytes = moon_dtype_bytes(y->dtype);
-  int64_t lo, hi, index[MOON_MAX_DIMS];
+  int64_t bytes = (int64_t)moon_dtype_bytes(y->dtype), lo, hi, n, index[MOON_MAX_DIMS];
+  int axis = y->ndim - 1;
   char value[8];
   moon__convert(value, y->dtype, &a->value, MOON_DTYPE_f64);
   moon__job_range(moon__array_count(y), 1, first, last, &lo, &hi);
-  for (int64_t at = lo; at < hi; at++) {
-    int64_t offset = 0;
-    bool inside = true;
+  if (axis < 0 && lo < hi) memcpy(y->data, x->data, (size_t)bytes);
+  for (int64_t at = lo; axis >= 0 && at < hi; at += n) {
+    const char *row = x->data;
     moon__index_at(y->ndim, y->shape, at, index);
-    for (int i = 0; inside && i < y->ndim; i++) {
+    n = moon__min_i64(hi - at, y->shape[axis] - index[axis]);
+    for (int i = 0; row && i < axis; i++) {
       int64_t j = shown_at(index[i], a->lo.v[i], x->shape[i], a->mode);
-      inside = j >= 0;
-      offset += j * x->strides[i];
+      row = j >= 0 ? row + j * x->strides[i] * bytes : NULL;
     }
-    memcpy(moon__at(y, at), inside ? moon__at(x, offset) : value, bytes);
+    pad_row(a, row, x->shape[axis], x->strides[axis], axis, value, index[axis], n, bytes, moon__at(y, at));
   }
 }
 

@@ -90,11 +90,30 @@ static void copy_run(char *out, const char *x, int64_t step, int64_t n, int64_t 
   }
 }
 
+enum { SQUARE = 16 }; /* elements of 4 bytes of a cache line */
+
+/* Copies rows [rows, n] densely; row r begins r elements behind x, its elements lie step apart. */
+static void copy_turned(char *out, const char *x, int64_t step, int64_t n, int64_t rows, int64_t bytes) {
+  for (int64_t i = 0; i < n; i += SQUARE) {
+    for (int64_t r = 0; r < rows; r++)
+      copy_run(out + (r * n + i) * bytes, x + (r + i * step) * bytes, step, moon__min_i64(SQUARE, n - i), bytes);
+  }
+}
+
+/* Rows of a transposed array are copied some at a time, so that each line of x is read once. */
 void moon__copy_elements(const moon_array *x, int64_t first, int64_t last, char *out) {
   moon_walk w;
   moon__walk_init(&w, 1, x);
   moon__walk_set(&w, first, last);
-  while (moon__walk_next(&w)) copy_run(out + (w.at - first) * w.bytes[0], w.p[0], w.step[0], w.run, w.bytes[0]);
+  int64_t row = w.shape[w.ndim - 1], beside = w.ndim > 1 && w.strides[0][w.ndim - 2] == 1 ? w.shape[w.ndim - 2] : 1;
+  while (moon__walk_next(&w)) {
+    char *y = out + (w.at - first) * w.bytes[0];
+    int64_t rows = 1;
+    if (beside > 1 && w.run == row) rows = moon__min_i64(moon__min_i64(SQUARE, beside - w.at / row % beside), (last - w.at) / row);
+    if (rows > 1) copy_turned(y, w.p[0], w.step[0], row, rows, w.bytes[0]);
+    else copy_run(y, w.p[0], w.step[0], w.run, w.bytes[0]);
+    w.next = w.at + rows * w.run;
+  }
 }
 
 /* ---- Lines ---- */

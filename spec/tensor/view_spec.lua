@@ -142,3 +142,27 @@ describe("random views", function()
     end
   end)
 end)
+
+describe("what no view serves", function()
+  -- x[i][j][k] = its place; the copy of x with the last two axes exchanged, compared number by number.
+  local function check(a, b, c, dtype)
+    local x = core.placeholder("x", dtype, { a, b, c })
+    local program = core.graph({ x }, { x:transpose({ 1, 3, 2 }):reshape { a * b * c } }):program()
+    local given = core.arange(a * b * c):reshape { a, b, c }
+    local y, at = program:run({ given:cast(dtype) }):totable(), 0
+    for i = 0, a - 1 do
+      for k = 0, c - 1 do
+        for j = 0, b - 1 do
+          at = at + 1
+          if y[at] ~= ((i * b + j) * c + k) then return ("%s at %d of %d %d %d"):format(y[at], at, a, b, c) end
+        end
+      end
+    end
+  end
+
+  it("is copied by squares, whatever is left over at the sides and where jobs are cut", function()
+    for _, sizes in ipairs { { 1, 300, 257 }, { 5, 33, 70 }, { 40, 17, 31 }, { 3, 2, 15 }, { 2, 130, 1 }, { 1, 16, 16 } } do
+      for _, dtype in ipairs { "f32", "i64", "i32" } do assert.is_nil(check(sizes[1], sizes[2], sizes[3], dtype)) end
+    end
+  end)
+end)
