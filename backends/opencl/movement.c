@@ -5,13 +5,17 @@
 #include "family.h"
 #include "ops/attrs.h"
 
-/* A part [outer, n q] into the whole [outer, N q] at a place. p: count of the part, n q, N q, place. */
-static const char part_text[] = CL(
+/* A part [outer, n q] into the whole [outer, N q] at a place, a piece of a row at a time. p: pieces in all, n q, N q, place, numbers of
+** a piece, pieces of a row. */
+static const char part_text[] = CL_(
   KERNEL void run(OPERAND(0), OPERAND(1), PARAMS, REST) {
     START
-    __global const T0 *x = AT(const T0, 0);
-    __global T1 *y = AT(T1, 1) + p.v[3];
-    EACH(i, p.v[0], 2048) y[i / p.v[1] * p.v[2] + i % p.v[1]] = x[i];
+    EACH(at, p.v[0], max(1L, 2048 / p.v[1])) {
+      const long row = at / p.v[5]; const long begin = at % p.v[5] * p.v[4]; const long end = min(begin + p.v[4], p.v[1]);
+      __global const T0 *x = AT(const T0, 0) + row * p.v[1];
+      __global T1 *y = AT(T1, 1) + row * p.v[2] + p.v[3];
+      for (long j = begin; j < end; j++) y[j] = x[j];
+    }
   }
 );
 
@@ -108,6 +112,28 @@ static const char unslice_text[] = CL(
   }
 );
 
+/* The same, a row along the last axis at a time; p[0]: rows of y. */
+static const char unslice_rows_text[] = CL(
+  KERNEL void run(OPERAND(0), OPERAND(1), PARAMS, REST) {
+    START
+    const int last = (int)p.v[1] - 1; const long n = p.v[2 + last]; const long m = p.v[26 + last];
+    EACH(row, p.v[0], max(1L, 1024 / n)) {
+      long left = row; long offset = 0; long size = m; bool taken = true;
+      for (int d = last - 1; d >= 0; d--) {
+        const long step = p.v[18 + d]; const long i = left % p.v[2 + d] - p.v[10 + d];
+        const long j = step ? i / step : -1;
+        left /= p.v[2 + d];
+        taken = taken && step && i % step == 0 && j >= 0 && j < p.v[26 + d];
+        offset += j * size;
+        size *= p.v[26 + d];
+      }
+      __global T1 *y = AT(T1, 1) + row * n;
+      if (!taken || m < n) for (long i = 0; i < n; i++) y[i] = 0;
+      for (long j = 0; taken && j < m; j++) y[p.v[10 + last] + j * p.v[18 + last]] = AT(const T0, 0)[offset + j];
+    }
+  }
+);
+
 static bool add_concat(moon_cl_choice *c) {
   const moon_array *y = &c->out[0];
   int64_t axis = ((const moon_axis_attrs *)c->node->attrs)->axis, place = 0;
@@ -117,9 +143,11 @@ static bool add_concat(moon_cl_choice *c) {
   for (int i = 0; ok && i < c->nin; i++) {
     const int operands[2] = {i, c->nin};
     const moon_dtype types[2] = {y->dtype, y->dtype};
-    int64_t n = c->in[i].shape[axis] * q, p[4] = {moon__cl_count(&c->in[i]), n, whole, place};
-    moon_cl_step_spec s = {.noperands = 2, .operands = operands, .nparams = 4, .params = p};
-    moon__cl_spread(c->d, &s, p[0], 2048);
+    int64_t n = c->in[i].shape[axis] * q, count = moon__cl_count(&c->in[i]);
+    int64_t piece = c->d->wide ? 2048 : 1, pieces = moon__ceildiv_i64(n, piece), p[6] = {0, n, whole, place, piece, pieces};
+    if (count > 0) p[0] = count / n * pieces;
+    moon_cl_step_spec s = {.noperands = 2, .operands = operands, .nparams = 6, .params = p};
+    moon__cl_spread(c->d, &s, p[0], moon__max_i64(1, 2048 / moon__max_i64(1, n)));
     ok = moon__cl_add_spec(c, part_text, types, &s);
     place += n;
   }
@@ -149,7 +177,11 @@ static bool add_unslice(moon_cl_choice *c) {
   put_sizes(p + 10, a->first.dim, y->ndim);
   put_sizes(p + 18, a->step.v, y->ndim);
   put_sizes(p + 26, c->in[0].shape, y->ndim);
-  return moon__cl_begin(c, "opencl_unslice", false) && moon__cl_add(c, unslice_text, p, 34, p[0], 512);
+  if (!moon__cl_begin(c, "opencl_unslice", false)) return false;
+  if (!c->d->wide || p[0] == 0 || y->ndim == 0) return moon__cl_add(c, unslice_text, p, 34, p[0], 512);
+  int64_t n = y->shape[y->ndim - 1];
+  p[0] /= n;
+  return moon__cl_add(c, unslice_rows_text, p, 34, p[0], moon__max_i64(1, 1024 / n));
 }
 
 static bool select_movement(moon_cl_choice *c, moon_status *s) {

@@ -44,7 +44,7 @@ static const char max_grad_text[] = CL_(
       PLACE_X
       const long here = (i0 * i1n + i1) * i2n + i2; const long area = i0n * i1n * i2n;
       SUM sum = 0;
-      MOON_CL_TAPS(MOON_CL_SEEING)
+      MOON_CL_WINDOWS
         const long position = AT(const T0, 0)[AT_Y];
         if (position < 0 || position >= area) BAD_INDEX(position, area);
         if (position == here) sum += (SUM)AT(const T1, 1)[AT_Y];
@@ -95,7 +95,7 @@ static const char avg_grad_text[] = CL_(
     EACH(at, p.v[0], 256) {
       PLACE_X
       SUM sum = 0;
-      MOON_CL_TAPS(MOON_CL_SEEING)
+      MOON_CL_WINDOWS
         sum += (SUM)AT(const T0, 0)[AT_Y] / (SUM)(SEEN(0) * SEEN(1) * SEEN(2));
       } } }
       AT(T1, 1)[at] = (T1)sum;
@@ -137,7 +137,7 @@ static const char max_grad_wide_text[] = CL_(
       CHANNELS(i)
       const int here = (i0 * i1n + i1) * i2n + i2;
       V sum = (V)(0);
-      MOON_CL_TAPS(MOON_CL_SEEING)
+      MOON_CL_WINDOWS
         const int16 position = vload16(0, AT(const int, 0) + AT_Y);
         if (any(position < 0 | position >= area)) {
           int list[16];
@@ -174,7 +174,7 @@ static const char avg_grad_wide_text[] = CL_(
     EACH(at, p.v[0], 64) {
       CHANNELS(i)
       V sum = (V)(0);
-      MOON_CL_TAPS(MOON_CL_SEEING)
+      MOON_CL_WINDOWS
         sum += VLOAD(0, AT(const T, 0) + AT_Y) / (T)(SEEN(0) * SEEN(1) * SEEN(2));
       } } }
       VSTORE(sum, 0, AT(T, 1) + at * L);

@@ -31,6 +31,13 @@ void moon__cl_geometry(const moon_geometry *g, int64_t *p);
   for (long k0 = 0; k0 < k0n; k0++) { check(0)                     \
     for (long k1 = 0; k1 < k1n; k1++) { check(1)                   \
       for (long k2 = 0; k2 < k2n; k2++) { check(2)
+/* Loops over the windows o0, o1, o2 that see position i0, i1, i2, in the order of their taps. */
+#define MOON_CL_SEEN_BY(axis)                                                            \
+  for (long o##axis = min(o##axis##n - 1, (i##axis + l##axis) / s##axis); o##axis >= 0; o##axis--) { \
+    const long t##axis = i##axis + l##axis - o##axis * s##axis;                            \
+    if (t##axis > (k##axis##n - 1) * d##axis) break;                                       \
+    if (d##axis != 1 && t##axis % d##axis) continue;
+#define MOON_CL_WINDOWS MOON_CL_SEEN_BY(0) MOON_CL_SEEN_BY(1) MOON_CL_SEEN_BY(2)
 /* What tap k0, k1, k2 multiplies for place n0_[at], n1_[at], n2_[at] of the result: m0, m1, m2, and whether it is inside. */
 #define MOON_CL_FIND_INPUT(at)                                                                                 \
   const long m0 = n0_[at] * s0 + k0 * d0 - l0; const long m1 = n1_[at] * s1 + k1 * d1 - l1;                      \
