@@ -28,7 +28,7 @@ return function(bench, report)
   local p99, longest = text:match "frame, network on: median [%d.]+ ms, p99 ([%d.]+) ms, longest ([%d.]+) ms"
   local above = text:match "frame, p99 with the network: (%-?[%d.]+) ms above"
   local update = text:match "update, p99 with the network: (%-?[%d.]+) ms above"
-  local last = text:match "score curve: .*%s([%d.]+)%s"
+  local last = text:match "score curve: [^\n]*%s([%d.]+)\n"
   if not (p99 and above and update and last) then return end
   report.figure("LÖVE game, p99 of a frame with the network", "embed", tonumber(p99) * 1000, "us",
     ("%d frames, %s"):format(FRAMES, drawn and "drawn under Xvfb" or "not drawn"))
