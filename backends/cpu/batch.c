@@ -11,7 +11,7 @@
 #include "fast.h"
 #include "ops/attrs.h"
 
-enum { BLOCK_FLOATS = 32768, CHANNELS = 64 };
+enum { BLOCK_FLOATS = 32768, CHANNELS = 64 }; /* that a job reads; channels that are put together at a time */
 
 typedef struct batch_plan {
   const moon_batch_set *set;
@@ -108,7 +108,7 @@ moon_status moon__cpu_batch_plan(const moon_fast *f, moon_choice *c) {
   p->c = x->shape[x->ndim - 1];
   p->rows = 1;
   for (int i = 0; i + 1 < x->ndim; i++) p->rows *= x->shape[i];
-  p->block = moon__min_i64(p->rows, moon__max_i64(8, BLOCK_FLOATS / p->c));
+  p->block = moon__min_i64(p->rows, moon__max_i64(8, BLOCK_FLOATS / (backward ? 2 : 1) / p->c));
   p->blocks = moon__ceildiv_i64(p->rows, p->block);
   if (!moon__mul_i64(p->blocks * 2, p->c, &bytes) || !moon__mul_i64(bytes, (int64_t)sizeof(float), &bytes)) return MOON_ESIZE;
   c->scratch_bytes = (size_t)bytes;
