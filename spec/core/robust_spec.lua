@@ -192,6 +192,13 @@ describe("many", function()
     assert.equal("ok: " .. runs .. " runs\nstatus 0\n", said_by(build .. "/spec/core/pool " .. runs))
   end)
 
+  it("Lua states train and infer on threads of their own, with a runtime each or one for all", function()
+    local rounds = os.getenv "MOONLET_SOAK" and 500 or sanitizer and 2 or 10
+    local said = said_by(build .. "/spec/core/threads " .. build .. " " .. rounds)
+    if said:match "^none" then return pending(said) end
+    assert.equal(("ok: 2 threads, %d states each\nstatus 0\n"):format(2 * rounds), said)
+  end)
+
   it("Lua states come and go in one process", function()
     local rounds = os.getenv "MOONLET_SOAK" and 10000 or sanitizer and 20 or 200
     local said = said_by(build .. "/spec/core/states " .. build .. " " .. rounds)
