@@ -41,7 +41,7 @@ moon_status moon__cpu_pack_filter_plan(const moon_fast *f, moon_choice *c) {
 }
 
 bool moon__cpu_conv_packed_has(const moon_node *node) {
-  if (moon__cpu_conv_amx_has(node)) return false;
+  if (moon__cpu_conv_amx_wins(node)) return false;
   moon_geometry g = moon__conv_geometry(node);
   const moon_shape *p = &node->inputs[2]->type.shape;
   for (int i = 0; i < node->ninputs; i++)

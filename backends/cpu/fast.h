@@ -42,9 +42,9 @@ bool moon__cpu_matmul_bf16_fits(const moon_fast *f); /* few rows, with f32 sums 
 moon_status moon__cpu_matmul_bf16_plan(const moon_fast *f, moon_choice *c);
 bool moon__cpu_matmul_f64_fits(const moon_fast *f);
 moon_status moon__cpu_matmul_f64_plan(const moon_fast *f, moon_choice *c);
-bool moon__cpu_conv_amx_has(const moon_node *node); /* conv and its gradients of windows of one place */
-bool moon__cpu_conv_amx_fits(const moon_fast *f);
-moon_status moon__cpu_conv_amx_plan(const moon_fast *f, moon_choice *c);
+bool moon__cpu_conv_amx_wins(const moon_node *node); /* a conv whose window is one place, as the matmul that core/passes makes of it */
+bool moon__cpu_filter_amx_fits(const moon_fast *f);  /* and the gradient of its filter */
+moon_status moon__cpu_filter_amx_plan(const moon_fast *f, moon_choice *c);
 bool moon__cpu_conv_fits(const moon_fast *f); /* all three of them */
 moon_status moon__cpu_conv_plan(const moon_fast *f, moon_choice *c);
 moon_status moon__cpu_conv_input_grad_plan(const moon_fast *f, moon_choice *c);

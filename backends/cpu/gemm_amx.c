@@ -266,48 +266,40 @@ moon_status moon__cpu_matmul_amx_plan(const moon_fast *f, moon_choice *c) {
   return plan(f, c, g, &p);
 }
 
-/* ---- conv and its gradients, where the window is one place: products of all places of all images ---- */
+/* ---- conv whose window is one place, and the gradient of its filter: products over all places of all images ---- */
 
-enum { MOST_PLACES = 8192 }; /* that the filter's gradient sums over: both operands are packed whole then */
+enum { MOST_PLACES = 8192 }; /* that a gradient sums over: both operands are packed whole then */
 
 static bool read_conv(const moon_node *node, moon_product *p) {
   moon_geometry g = moon__conv_geometry(node);
   int64_t places = g.batch, c = g.c_in, f = g.c_out;
-  if (g.groups != 1) return false;
+  if (g.groups != 1 || node->inputs[0]->type.dtype != MOON_DTYPE_f32) return false;
   for (int i = 0; i < 3; i++) {
     if (g.window[i] != 1 || g.stride[i] != 1 || g.pad_lo[i] != 0 || g.in[i] != g.out[i]) return false;
     places *= g.in[i];
   }
-  switch (node->op->id) {
-    case MOON_OP_conv_filter_grad:
-      *p = (moon_product){.m = c, .k = places, .n = f, .batch = 1, .a_row = 1, .a_column = c, .b_row = f, .b_column = 1};
-      return places <= MOST_PLACES;
-    case MOON_OP_conv_input_grad:
-      *p = (moon_product){.m = places, .k = f, .n = c, .batch = 1, .a_row = f, .a_column = 1, .b_row = 1, .b_column = f};
-      return true;
-    default:
-      *p = (moon_product){.m = places, .k = c, .n = f, .batch = 1, .a_row = c, .a_column = 1, .b_row = f, .b_column = 1};
-      return true;
-  }
+  *p = (moon_product){.m = places, .k = c, .n = f, .batch = 1, .a_row = c, .a_column = 1, .b_row = f, .b_column = 1};
+  if (node->op->id == MOON_OP_conv_filter_grad) p->m = c, p->k = places, p->a_row = 1, p->a_column = c;
+  return pays(p->m, p->n, p->k) && wins(p);
 }
 
-bool moon__cpu_conv_amx_has(const moon_node *node) {
+bool moon__cpu_conv_amx_wins(const moon_node *node) {
   moon_product p;
-  return node->inputs[0]->type.dtype == MOON_DTYPE_f32 && read_conv(node, &p) && pays(p.m, p.n, p.k) && wins(&p) &&
-         moon__amx_usable(moon__cpu_isa());
+  return read_conv(node, &p) && moon__amx_usable(moon__cpu_isa());
 }
 
-bool moon__cpu_conv_amx_fits(const moon_fast *f) {
-  return f->in[1].dtype == MOON_DTYPE_f32 && f->out[0].dtype == MOON_DTYPE_f32 && moon__cpu_conv_amx_has(f->node);
+bool moon__cpu_filter_amx_fits(const moon_fast *f) {
+  moon_product p;
+  return read_conv(f->node, &p) && p.k <= MOST_PLACES && moon__amx_usable(f->isa);
 }
 
-moon_status moon__cpu_conv_amx_plan(const moon_fast *f, moon_choice *c) {
+moon_status moon__cpu_filter_amx_plan(const moon_fast *f, moon_choice *c) {
   amx_plan *g = plan_new(f, c);
   moon_product p;
   if (!g) return MOON_EMEMORY;
   read_conv(f->node, &p);
-  c->kernel = "cpu_conv_f32_amx";
-  c->why = "a product of all places";
+  c->kernel = "cpu_conv_filter_grad_f32_amx";
+  c->why = "a product over all places";
   c->dense_in = 3;
   return plan(f, c, g, &p);
 }
