@@ -4,20 +4,10 @@
 */
 #include "amx.h"
 
-#include <string.h>
-
 #include "base/os.h"
 
 #if defined(__x86_64__)
-#include <cpuid.h>
-
-bool moon__amx_usable(moon_isa isa) {
-  unsigned a, b, c, d;
-  const unsigned amx_bf16 = 1u << 22, amx_tile = 1u << 24;
-  const char *word = moon__env("MOONLET_ISA");
-  if (isa != MOON_ISA_LEVEL_avx512 || (word && strcmp(word, "avx512") == 0) || !__get_cpuid_count(7, 0, &a, &b, &c, &d)) return false;
-  return (d & amx_bf16) && (d & amx_tile) && moon__matrix_unit_allow();
-}
+bool moon__amx_usable(void) { return moon__cpu_has_matrix_unit() && moon__matrix_unit_allow(); }
 
 /* All eight tiles are 16 rows of 64 bytes. */
 void moon__amx_begin(void) {
@@ -87,7 +77,7 @@ void moon__amx_block(float *c, int64_t c_step, const uint16_t *a, int64_t a_step
   EACH(STORE)
 }
 #else
-bool moon__amx_usable(moon_isa isa) { return (void)isa, false; }
+bool moon__amx_usable(void) { return false; }
 void moon__amx_begin(void) {}
 void moon__amx_end(void) {}
 void moon__amx_block(float *c, int64_t c_step, const uint16_t *a, int64_t a_step, const uint16_t *b, int64_t b_step, int64_t ntiles,

@@ -36,7 +36,7 @@ bool moon__amx_pack(moon_isa isa, const moon_amx_side *s, const char *x, int64_t
 static inline int64_t moon__amx_tile(bool of_f32) { return of_f32 ? MOON_AMX_PARTS * MOON_AMX_TILE : MOON_AMX_TILE; }
 
 /* Does this machine have the matrix unit, and does the system let this process use it? Asks the system for it. */
-bool moon__amx_usable(moon_isa isa);
+bool moon__amx_usable(void);
 /* Between these two a thread may call the others: they load and drop the shape of the tiles. */
 void moon__amx_begin(void);
 void moon__amx_end(void);

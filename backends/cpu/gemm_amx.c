@@ -244,7 +244,7 @@ static bool wins(const moon_product *p) {
   return (double)p->batch * (vectors * 0.75 - unit) > 2000;
 }
 
-bool moon__cpu_matmul_amx_pays(int64_t m, int64_t n, int64_t k) { return pays(m, n, k) && moon__amx_usable(moon__cpu_isa()); }
+bool moon__cpu_matmul_amx_pays(int64_t m, int64_t n, int64_t k) { return pays(m, n, k) && moon__amx_usable(); }
 
 bool moon__cpu_matmul_amx_fits(const moon_fast *f) {
   moon_product p;
@@ -253,7 +253,7 @@ bool moon__cpu_matmul_amx_fits(const moon_fast *f) {
   if ((dtype != MOON_DTYPE_f32 && dtype != MOON_DTYPE_bf16) || f->out[0].dtype != MOON_DTYPE_f32 ||
       !moon__product_read(&p, &axes, &f->in[0], &f->in[1]) || moon__array_count(&f->out[0]) == 0)
     return false;
-  return pays(p.m, p.n, p.k) && (dtype == MOON_DTYPE_bf16 || wins(&p)) && moon__amx_usable(f->isa);
+  return pays(p.m, p.n, p.k) && (dtype == MOON_DTYPE_bf16 || wins(&p)) && moon__amx_usable();
 }
 
 moon_status moon__cpu_matmul_amx_plan(const moon_fast *f, moon_choice *c) {
@@ -285,12 +285,12 @@ static bool read_conv(const moon_node *node, moon_product *p) {
 
 bool moon__cpu_conv_amx_wins(const moon_node *node) {
   moon_product p;
-  return read_conv(node, &p) && moon__amx_usable(moon__cpu_isa());
+  return read_conv(node, &p) && moon__amx_usable();
 }
 
 bool moon__cpu_filter_amx_fits(const moon_fast *f) {
   moon_product p;
-  return read_conv(f->node, &p) && p.k <= MOST_PLACES && moon__amx_usable(f->isa);
+  return read_conv(f->node, &p) && p.k <= MOST_PLACES && moon__amx_usable();
 }
 
 moon_status moon__cpu_filter_amx_plan(const moon_fast *f, moon_choice *c) {

@@ -5,11 +5,14 @@
 */
 #ifndef MOON_ISA_H
 #define MOON_ISA_H
+#include <stdbool.h>
 
 typedef enum moon_isa { MOON_ISA_LEVEL_baseline, MOON_ISA_LEVEL_avx2, MOON_ISA_LEVEL_avx512 } moon_isa;
 
 /* The best set that the processor and the system have; MOONLET_ISA can only lower it: baseline, avx2, avx512, amx (with the matrix unit). */
 moon_isa moon__cpu_isa(void);
+/* Tiles of bf16 (AMX), beside AVX-512. */
+bool moon__cpu_has_matrix_unit(void);
 
 #define MOON_ISA_PASTE_TOKENS(a, b) a##_##b
 #define MOON_ISA_PASTE(a, b) MOON_ISA_PASTE_TOKENS(a, b)

@@ -290,7 +290,7 @@ static void choose_tiles(recurrent_plan *p) {
   p->height = moon__gemm_height(p->rows, p->gemm->rows[p->width]);
   p->turned = p->rows >= 8;
   p->packed = p->back || p->r_column != 1 || p->t * moon__ceildiv_i64(p->rows, p->height) >= 8;
-  p->unit = p->packed && p->wide == UNIT && p->u % UNIT == 0 && p->rows >= UNIT_ROWS && moon__amx_usable(p->isa);
+  p->unit = p->packed && p->wide == UNIT && p->u % UNIT == 0 && p->rows >= UNIT_ROWS && moon__amx_usable();
 }
 
 static bool lay_out(recurrent_plan *p, moon_choice *c) {
