@@ -117,7 +117,7 @@ void moon__lua_push_dim(lua_State *L, moon_bind *b, moon_dim d) {
     return;
   }
   o = moon__lua_newblock(L, sizeof *o);
-  o->head.ptr = NULL;
+  o->head = (moon_object){0};
   o->dim = d;
   moon__lua_own(L, b, -1, MOON_LUA_DIM, o);
 }

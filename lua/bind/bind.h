@@ -32,12 +32,20 @@ typedef enum moon_lua_kind {
   MOON_LUA_OTHER = -1,
 } moon_lua_kind;
 
-/* How every userdata of ours begins. ptr NULL: released, or not filled yet. Those that own something are in a list of the bind, so
-** that a closing state lets go of all of them, also of those that finalizers made while it closed. */
+/* What a userdata owns. It lies apart, since a userdata can vanish unseen: where memory is out Lua drops a finalizer that it cannot
+** call. All are in a list of the bind, so that a closing state lets go of them, also of those that finalizers made while it closed. */
+typedef struct moon_lua_holding {
+  struct moon_lua_holding *before, *after;
+  moon_lua_kind kind;
+  void *ptr;
+  moon_run *run;   /* Program: for runs in slices, made when the first one starts. Ticket: its own; NULL once it is over */
+  moon_run *spare; /* Program: of a ticket that is over, for the next start */
+} moon_lua_holding;
+
+/* How every userdata of ours begins. ptr NULL: released, or not filled yet. */
 typedef struct moon_object {
   void *ptr;
-  struct moon_object *before, *after;
-  moon_lua_kind kind;
+  moon_lua_holding *holding; /* NULL: it owns nothing */
 } moon_object;
 typedef struct moon_lua_dim {
   moon_object head; /* ptr is set, to nothing in particular */
@@ -49,7 +57,9 @@ typedef struct moon_lua_dim {
 typedef struct moon_bind {
   moon_context *ctx; /* NULL once closed */
   moon_runtime *runtime;
-  moon_object *objects; /* userdata that own something */
+  moon_lua_holding *holdings;
+  lua_Alloc alloc; /* the state's own: it paid for userdata, too */
+  void *alloc_user;
   const void *metatable[MOON_LUA_KINDS];
   int metatable_ref[MOON_LUA_KINDS];
   bool origin_on;                          /* the context's origin is not empty */
@@ -92,7 +102,8 @@ const char *moon__lua_kind_name(moon_lua_kind kind);
 /* ---- object.c ---- */
 /* Pushes a block for one object, without metatable, owning nothing. */
 moon_object *moon__lua_block(lua_State *L);
-/* Gives the block at idx its metatable and ptr. Cannot raise. */
+/* Gives the block at idx its metatable and ptr; when memory is out it lets go of ptr, and gives false with core's error, or raises. */
+bool moon__lua_take(lua_State *L, moon_bind *b, int idx, moon_lua_kind kind, void *ptr);
 void moon__lua_own(lua_State *L, moon_bind *b, int idx, moon_lua_kind kind, void *ptr);
 moon_lua_kind moon__lua_kind(lua_State *L, const moon_bind *b, int idx);
 /* NULL when the value at idx is not of that kind; raises when it was released. */
@@ -100,6 +111,8 @@ void *moon__lua_test(lua_State *L, const moon_bind *b, int idx, moon_lua_kind ki
 /* Raises "who: what must be a Tensor, got ..." when it is not. */
 void *moon__lua_check(lua_State *L, const moon_bind *b, int idx, moon_lua_kind kind, const char *who, const char *what);
 void moon__lua_release(moon_bind *b, moon_object *o);
+/* What o owns is ptr from now on; what it owned is the caller's. */
+void moon__lua_exchange(moon_object *o, void *ptr);
 int moon__lua_bind_gc(lua_State *L); /* __gc of the moon_bind */
 /* What the metatable of a kind is made of. Upvalue 1 of all functions is the bind. */
 typedef struct moon_lua_class {
@@ -111,16 +124,17 @@ typedef struct moon_lua_class {
 } moon_lua_class;
 void moon__lua_class_open(lua_State *L, moon_bind *b, int bind_idx, const moon_lua_class *c);
 
-/* A list userdata: room for up to n results; moves them into userdata of kind, pushed one by one into a table or on the stack. */
+/* A list, which a userdata owns: room for up to n results; moves them into userdata of kind, pushed one by one into a table or on the
+** stack. */
 typedef struct moon_lua_list {
-  moon_object head;
   moon_bind *bind;
   moon_lua_kind kind;
-  int n;
+  int n, room;
   void *item[];
 } moon_lua_list;
 #define MOON_LUA_LIST_MAX 65536
-moon_lua_list *moon__lua_list(lua_State *L, moon_bind *b, moon_lua_kind kind, int n);
+moon_lua_list *moon__lua_list(lua_State *L, moon_bind *b, moon_lua_kind kind, int n); /* pushes the userdata */
+moon_lua_list *moon__lua_list_at(lua_State *L, int idx); /* NULL: no userdata */
 /* Pushes item i as userdata of its own; the list no longer owns it. */
 void moon__lua_list_push(lua_State *L, moon_lua_list *list, int i);
 /* Pushes a table of all items. */

@@ -92,7 +92,7 @@ void moon__lua_body_call(lua_State *L, moon_bind *b, moon_body_graph *body, cons
   b->ctx->eager_depth = eager;
   if (status != LUA_OK) moon__lua_rethrow(L);
   for (int i = 0; i < nresults; i++) {
-    body->results[i].list = lua_touserdata(L, first + 3 * i);
+    body->results[i].list = moon__lua_list_at(L, first + 3 * i);
     body->results[i].single = lua_toboolean(L, first + 3 * i + 1);
     body->results[i].absent = lua_toboolean(L, first + 3 * i + 2);
   }
@@ -189,7 +189,7 @@ void moon__lua_body_widen(lua_State *L, moon_bind *b, moon_body_graph *body, int
   wide = widen(b, g, nformals, other, before);
   moon_scope_close(b->ctx);
   if (!wide) moon__lua_raise(L, b);
-  body->graph->ptr = wide;
+  moon__lua_exchange(body->graph, wide);
   moon_graph_release(g);
 }
 

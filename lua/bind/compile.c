@@ -129,8 +129,7 @@ static moon_lua_program *push_block(lua_State *L, const moon_bind *b) {
   const moon_graph *g = moon__lua_check(L, b, 1, MOON_LUA_GRAPH, "program", "argument 1");
   int nin = moon_graph_input_count(g);
   moon_lua_program *p = moon__lua_newblock(L, sizeof *p + (size_t)nin * sizeof p->in[0]);
-  p->head.ptr = NULL;
-  p->run = p->spare = NULL;
+  p->head = (moon_object){0};
   p->running = false;
   p->nin = nin;
   return p;

@@ -67,7 +67,7 @@ static void arrange_gradient(lua_State *L, moon_bind *b, moon_body_graph *gradie
   moon_scope_close(b->ctx);
   b->ctx->eager_depth = eager;
   if (!arranged) moon__lua_raise(L, b);
-  gradient->graph->ptr = arranged;
+  moon__lua_exchange(gradient->graph, arranged);
   moon_graph_release(g);
 }
 

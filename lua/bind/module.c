@@ -54,6 +54,7 @@ static moon_runtime *host_runtime(lua_State *L) {
 static moon_bind *push_bind(lua_State *L) {
   moon_bind *b = moon__lua_newblock(L, sizeof *b);
   memset(b, 0, sizeof *b);
+  b->alloc = lua_getallocf(L, &b->alloc_user);
   lua_newtable(L);
   lua_pushcfunction(L, moon__lua_bind_gc);
   lua_setfield(L, -2, "__gc");

@@ -1,6 +1,6 @@
 /*
-** object.c: what userdata of every kind have in common: making, testing, releasing, metatables. Invariants: a userdata owns at
-** most one reference, ptr NULL means none; one that owns something is in the bind's list. __gc and release are idempotent and
+** object.c: what userdata of every kind have in common: making, testing, releasing, metatables. Invariants: what a userdata owns is a
+** holding in the bind's list, which knows nothing of the userdata; ptr NULL means that it is gone. __gc and release are idempotent and
 ** need no other object alive but the bind block, which Lua frees after all finalizers have run; that block's own __gc releases
 ** what is left.
 */
@@ -12,22 +12,70 @@
 
 moon_object *moon__lua_block(lua_State *L) {
   moon_object *o = moon__lua_newblock(L, sizeof *o);
-  o->ptr = NULL;
+  *o = (moon_object){0};
   return o;
 }
 
-void moon__lua_own(lua_State *L, moon_bind *b, int idx, moon_lua_kind kind, void *ptr) {
+static size_t list_bytes(int room) { return sizeof(moon_lua_list) + (size_t)room * sizeof(void *); }
+
+static void drop(moon_bind *b, moon_lua_kind kind, void *ptr) {
+  switch (kind) {
+    case MOON_LUA_TENSOR: moon_tensor_release(ptr); break;
+    case MOON_LUA_SYMBOL: moon_value_release(ptr); break;
+    case MOON_LUA_VARIABLE: moon_variable_release(ptr); break;
+    case MOON_LUA_GRAPH: moon_graph_release(ptr); break;
+    case MOON_LUA_PROGRAM: moon_program_release(ptr); break;
+    case MOON_LUA_FILE: moon_file_release(ptr); break;
+    case MOON_LUA_TEXT: moon_text_release(b->ctx, ptr); break;
+    case MOON_LUA_LIST: {
+      moon_lua_list *list = ptr;
+      for (int i = 0; i < list->n; i++)
+        if (list->item[i]) drop(b, list->kind, list->item[i]);
+      b->alloc(b->alloc_user, list, list_bytes(list->room), 0);
+      break;
+    }
+    default: break; /* dims own nothing; what a ticket owns is its run */
+  }
+}
+
+static void drop_holding(moon_bind *b, moon_lua_holding *h) {
+  if (h->before) h->before->after = h->after;
+  else b->holdings = h->after;
+  if (h->after) h->after->before = h->before;
+  moon_run_release(h->run);
+  moon_run_release(h->spare);
+  drop(b, h->kind, h->ptr);
+  b->alloc(b->alloc_user, h, sizeof *h, 0);
+}
+
+static moon_lua_holding *hold(moon_bind *b, moon_lua_kind kind, void *ptr) {
+  moon_lua_holding *h = b->alloc(b->alloc_user, NULL, 0, sizeof *h);
+  if (!h) return NULL;
+  *h = (moon_lua_holding){.after = b->holdings, .kind = kind, .ptr = ptr};
+  if (h->after) h->after->before = h;
+  b->holdings = h;
+  return h;
+}
+
+bool moon__lua_take(lua_State *L, moon_bind *b, int idx, moon_lua_kind kind, void *ptr) {
   moon_object *o = lua_touserdata(L, idx);
+  if (kind != MOON_LUA_DIM && !(o->holding = hold(b, kind, ptr))) {
+    drop(b, kind, ptr);
+    moon__fail_memory(b->ctx);
+    return false;
+  }
   idx = moon__lua_absindex(L, idx);
   lua_rawgeti(L, LUA_REGISTRYINDEX, b->metatable_ref[kind]);
   lua_setmetatable(L, idx);
   o->ptr = ptr;
-  o->kind = kind;
-  o->before = NULL;
-  o->after = b->objects;
-  if (b->objects) b->objects->before = o;
-  b->objects = o;
+  return true;
 }
+
+void moon__lua_own(lua_State *L, moon_bind *b, int idx, moon_lua_kind kind, void *ptr) {
+  if (!moon__lua_take(L, b, idx, kind, ptr)) moon__lua_raise(L, b);
+}
+
+void moon__lua_exchange(moon_object *o, void *ptr) { o->ptr = o->holding->ptr = ptr; }
 
 moon_lua_kind moon__lua_kind(lua_State *L, const moon_bind *b, int idx) {
   const void *metatable;
@@ -60,41 +108,10 @@ void *moon__lua_check(lua_State *L, const moon_bind *b, int idx, moon_lua_kind k
 
 /* ---- release ---- */
 
-static void drop(moon_bind *b, moon_lua_kind kind, void *ptr) {
-  switch (kind) {
-    case MOON_LUA_TENSOR: moon_tensor_release(ptr); break;
-    case MOON_LUA_SYMBOL: moon_value_release(ptr); break;
-    case MOON_LUA_VARIABLE: moon_variable_release(ptr); break;
-    case MOON_LUA_GRAPH: moon_graph_release(ptr); break;
-    case MOON_LUA_FILE: moon_file_release(ptr); break;
-    case MOON_LUA_TEXT: moon_text_release(b->ctx, ptr); break;
-    default: break; /* dims own nothing; programs, tickets and lists are dropped below */
-  }
-}
-
-static void drop_list(moon_bind *b, moon_lua_list *list) {
-  for (int i = 0; i < list->n; i++) {
-    if (list->item[i]) drop(b, list->kind, list->item[i]);
-    list->item[i] = NULL;
-  }
-}
-
-static void unlink_object(moon_bind *b, moon_object *o) {
-  if (o->before) o->before->after = o->after;
-  else b->objects = o->after;
-  if (o->after) o->after->before = o->before;
-}
-
 void moon__lua_release(moon_bind *b, moon_object *o) {
-  void *ptr = o->ptr;
-  moon_lua_kind kind = o->kind;
-  if (!ptr) return;
-  unlink_object(b, o);
-  o->ptr = NULL;
-  if (kind == MOON_LUA_LIST) drop_list(b, (moon_lua_list *)o);
-  else if (kind == MOON_LUA_PROGRAM) moon__lua_program_drop((moon_lua_program *)o, ptr);
-  else if (kind == MOON_LUA_TICKET) moon__lua_ticket_drop((moon_lua_ticket *)o);
-  else drop(b, kind, ptr);
+  moon_lua_holding *h = o->holding;
+  o->ptr = o->holding = NULL;
+  if (h && b->ctx) drop_holding(b, h); /* a state that closed let go of it before */
 }
 
 static moon_bind *bind_block(lua_State *L) { return lua_touserdata(L, lua_upvalueindex(1)); }
@@ -115,7 +132,7 @@ static int release_any(lua_State *L) {
 int moon__lua_bind_gc(lua_State *L) {
   moon_bind *b = lua_touserdata(L, 1);
   if (!b || !b->ctx) return 0;
-  while (b->objects) moon__lua_release(b, b->objects);
+  while (b->holdings) drop_holding(b, b->holdings);
   moon_context_release(b->ctx);
   moon_runtime_release(b->runtime);
   b->ctx = NULL;
@@ -135,13 +152,24 @@ int moon__lua_push_text(lua_State *L, moon_bind *b, int block_idx, char *text, s
 }
 
 moon_lua_list *moon__lua_list(lua_State *L, moon_bind *b, moon_lua_kind kind, int n) {
-  moon_lua_list *list = moon__lua_newblock(L, sizeof *list + (size_t)n * sizeof list->item[0]);
+  moon_lua_list *list;
+  moon__lua_block(L);
+  list = b->alloc(b->alloc_user, NULL, 0, list_bytes(n));
+  if (!list) {
+    moon__fail_memory(b->ctx);
+    moon__lua_raise(L, b);
+  }
   list->bind = b;
   list->kind = kind;
-  list->n = n;
+  list->n = list->room = n;
   for (int i = 0; i < n; i++) list->item[i] = NULL;
   moon__lua_own(L, b, -1, MOON_LUA_LIST, list);
   return list;
+}
+
+moon_lua_list *moon__lua_list_at(lua_State *L, int idx) {
+  const moon_object *o = lua_touserdata(L, idx);
+  return o ? o->ptr : NULL;
 }
 
 void moon__lua_list_push(lua_State *L, moon_lua_list *list, int i) {

@@ -372,6 +372,7 @@ static int call_fixed(lua_State *L, moon_bind *b, op_call *c, int nresults) {
   void *out[MAX_RESULTS];
   moon_lua_kind kind;
   size_t bytes = 0;
+  bool all = true;
   int first = lua_gettop(L) + 1;
   luaL_checkstack(L, nresults + 8, "too many results");
   for (int i = 0; i < nresults; i++) moon__lua_block(L);
@@ -379,9 +380,10 @@ static int call_fixed(lua_State *L, moon_bind *b, op_call *c, int nresults) {
   evaluate_or_raise(L, b, c, out, nresults);
   kind = c->symbolic ? MOON_LUA_SYMBOL : MOON_LUA_TENSOR;
   for (int i = 0; i < nresults; i++) {
-    moon__lua_own(L, b, first + i, kind, out[i]);
     bytes += result_bytes(c, out[i]);
+    all = moon__lua_take(L, b, first + i, kind, out[i]) && all;
   }
+  if (!all) moon__lua_raise(L, b);
   moon__lua_account(L, b, bytes);
   return nresults;
 }

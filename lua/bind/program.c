@@ -20,14 +20,6 @@ enum { UP_BIND = 1, UP_OUT, UP_STEP, UP_BUDGET };
 
 static const char runs_key = 0; /* registry: program -> what its run in slices keeps alive; weak keys */
 
-void moon__lua_program_drop(moon_lua_program *p, moon_program *program) {
-  moon_run_release(p->run);
-  moon_run_release(p->spare);
-  p->run = p->spare = NULL;
-  p->running = false;
-  moon_program_release(program);
-}
-
 static moon_lua_program *self(lua_State *L, const moon_bind *b, const char *who) {
   moon__lua_check(L, b, 1, MOON_LUA_PROGRAM, who, "argument 1");
   return lua_touserdata(L, 1);
@@ -156,7 +148,7 @@ static void read_outputs(lua_State *L, const moon_bind *b, const moon_lua_progra
 
 static int run_whole(lua_State *L, moon_bind *b, const moon_lua_program *p, run_args *a) {
   moon_tensor *in[MAX_ARRAYS], *out[MAX_ARRAYS];
-  bool given[MAX_ARRAYS];
+  bool given[MAX_ARRAYS], all = true;
   size_t bytes = 0;
   moon_status status;
   push_outputs(L, b, p, a);
@@ -167,10 +159,10 @@ static int run_whole(lua_State *L, moon_bind *b, const moon_lua_program *p, run_
   status = moon_program_run(b->ctx, self(L, b, "run")->head.ptr, in, out, a->step);
   for (int i = 0; i < p->nout; i++) {
     if (given[i] || !out[i]) continue;
-    moon__lua_own(L, b, a->first_block + i, MOON_LUA_TENSOR, out[i]);
     bytes += moon_tensor_bytes(out[i]);
+    all = moon__lua_take(L, b, a->first_block + i, MOON_LUA_TENSOR, out[i]) && all;
   }
-  if (status != MOON_OK) return moon__lua_raise(L, b);
+  if (status != MOON_OK || !all) return moon__lua_raise(L, b);
   if (bytes > 0) moon__lua_account(L, b, bytes);
   return p->nout;
 }
@@ -218,7 +210,7 @@ static void keep(lua_State *L, const moon_lua_program *p, const run_args *a) {
 }
 
 void moon__lua_program_forget(lua_State *L, int idx) {
-  const moon_lua_program *p = lua_touserdata(L, idx);
+  moon_lua_program *p = lua_touserdata(L, idx);
   if (!p->running) return;
   push_kept(L, idx);
   if (lua_istable(L, -1)) {
@@ -228,6 +220,7 @@ void moon__lua_program_forget(lua_State *L, int idx) {
     }
   }
   lua_pop(L, 1);
+  p->running = false;
 }
 
 /* Outputs that were not given are made before the run starts. */
@@ -244,17 +237,17 @@ static void fill_blocks(lua_State *L, moon_bind *b, const moon_lua_program *p, c
 static void start(lua_State *L, moon_bind *b, moon_lua_program *p, run_args *a) {
   moon_tensor *in[MAX_ARRAYS], *out[MAX_ARRAYS];
   moon__lua_no_origin(b);
-  if (p->running) moon_run_cancel(b->ctx, p->run);
+  if (p->running) moon_run_cancel(b->ctx, p->head.holding->run);
   p->running = false;
-  if (!p->run) p->run = moon_run_new(b->ctx, p->head.ptr);
-  if (!p->run) moon__lua_raise(L, b);
+  if (!p->head.holding->run) p->head.holding->run = moon_run_new(b->ctx, p->head.ptr);
+  if (!p->head.holding->run) moon__lua_raise(L, b);
   push_outputs(L, b, p, a);
   fill_blocks(L, b, p, a);
   keep(L, p, a);
   self(L, b, "run"); /* finalizers may have run */
   read_inputs(L, b, p, a, in);
   for (int i = 0; i < p->nout; i++) out[i] = moon__lua_check(L, b, a->first_block + i, MOON_LUA_TENSOR, "run", "an output");
-  if (moon_run_start(b->ctx, p->run, in, out, a->step) != MOON_OK) moon__lua_raise(L, b);
+  if (moon_run_start(b->ctx, p->head.holding->run, in, out, a->step) != MOON_OK) moon__lua_raise(L, b);
   p->running = true;
 }
 
@@ -264,13 +257,12 @@ static int go_on(lua_State *L, moon_bind *b, moon_lua_program *p, double budget_
   int kept = lua_gettop(L);
   moon_status status;
   moon__lua_no_origin(b);
-  status = moon_run_step(b->ctx, p->run, budget_us, &done);
+  status = moon_run_step(b->ctx, p->head.holding->run, budget_us, &done);
   lua_pushboolean(L, done);
   if (status == MOON_OK && !done) return 1;
   luaL_checkstack(L, p->nout + 8, "too many outputs");
   for (int i = 0; i < p->nout; i++) lua_rawgeti(L, kept, i + 2);
   moon__lua_program_forget(L, 1);
-  p->running = false;
   return status == MOON_OK ? 1 + p->nout : moon__lua_raise(L, b);
 }
 
@@ -379,16 +371,17 @@ static int start_ticket(lua_State *L) {
   push_kept_of_ticket(L, b, p, &a);
   moon_lua_ticket *t = moon__lua_ticket_push(L, p->nout);
   self(L, b, "start"); /* finalizers may have run */
-  t->run = p->spare ? p->spare : moon_run_new(b->ctx, p->head.ptr);
-  p->spare = NULL;
-  if (!t->run) return moon__lua_raise(L, b);
   moon__lua_own(L, b, -1, MOON_LUA_TICKET, t);
+  moon_lua_holding *own = p->head.holding, *of_ticket = t->head.holding;
+  of_ticket->run = own->spare ? own->spare : moon_run_new(b->ctx, p->head.ptr);
+  own->spare = NULL;
+  if (!of_ticket->run) return moon__lua_raise(L, b);
   read_inputs(L, b, p, &a, in);
   read_outputs(L, b, p, &a, out);
   moon__lua_no_origin(b);
-  if (moon_run_background(b->ctx, t->run, in, out, a.step) == MOON_OK) return 1;
-  p->spare = t->run;
-  t->run = NULL;
+  if (moon_run_background(b->ctx, of_ticket->run, in, out, a.step) == MOON_OK) return 1;
+  own->spare = of_ticket->run;
+  of_ticket->run = NULL;
   return moon__lua_raise(L, b);
 }
 
@@ -396,9 +389,8 @@ static int start_ticket(lua_State *L) {
 static int cancel(lua_State *L) {
   moon_bind *b = moon__lua_bind(L);
   moon_lua_program *p = self(L, b, "cancel");
-  if (p->running) moon_run_cancel(b->ctx, p->run);
+  if (p->running) moon_run_cancel(b->ctx, p->head.holding->run);
   moon__lua_program_forget(L, 1);
-  p->running = false;
   return 0;
 }
 

@@ -5,16 +5,13 @@
 
 typedef struct moon_lua_program {
   moon_object head; /* ptr: moon_program */
-  moon_run *run;    /* for runs in slices, made when the first one starts */
-  moon_run *spare;  /* of a ticket that is over, for the next start */
   bool running;     /* a sliced run has begun and is not done */
   int nin, nout;
   moon_type in[]; /* [nin] */
 } moon_lua_program;
 
-/* Drops what the userdata owns; before that, forgets what a run in slices keeps alive. */
+/* Forgets what a run in slices keeps alive. */
 void moon__lua_program_forget(lua_State *L, int idx);
-void moon__lua_program_drop(moon_lua_program *p, moon_program *program);
 int moon__lua_compile(lua_State *L); /* graph:program{...} */
 /* Adds run and start to the methods of the table on top: their closures keep the names of their options. */
 void moon__lua_program_methods(lua_State *L, int bind_idx);

@@ -24,8 +24,7 @@ void moon__lua_ticket_open(lua_State *L) {
 
 moon_lua_ticket *moon__lua_ticket_push(lua_State *L, int nout) {
   moon_lua_ticket *t = moon__lua_newblock(L, sizeof *t);
-  t->head.ptr = NULL;
-  t->run = NULL;
+  t->head = (moon_object){0};
   t->failed = false;
   t->nout = nout;
   moon__lua_getkey(L, &kept_key);
@@ -35,11 +34,6 @@ moon_lua_ticket *moon__lua_ticket_push(lua_State *L, int nout) {
   lua_pop(L, 1);
   lua_remove(L, -2);
   return t;
-}
-
-void moon__lua_ticket_drop(moon_lua_ticket *t) {
-  moon_run_release(t->run);
-  t->run = NULL;
 }
 
 static moon_lua_ticket *self(lua_State *L, const moon_bind *b, const char *who) {
@@ -55,12 +49,12 @@ static void push_kept(lua_State *L) {
 
 /* The run, which lets go of everything, goes back to its program, for the next start. */
 static void give_back(lua_State *L, const moon_bind *b, moon_lua_ticket *t, int kept) {
-  moon_run_cancel(b->ctx, t->run);
+  moon_run_cancel(b->ctx, t->head.holding->run);
   lua_rawgeti(L, kept, 1);
   moon_lua_program *p = moon__lua_kind(L, b, -1) == MOON_LUA_PROGRAM ? lua_touserdata(L, -1) : NULL;
-  if (p && p->head.ptr && !p->spare) p->spare = t->run;
-  else moon_run_release(t->run);
-  t->run = NULL;
+  if (p && p->head.ptr && !p->head.holding->spare) p->head.holding->spare = t->head.holding->run;
+  else moon_run_release(t->head.holding->run);
+  t->head.holding->run = NULL;
   lua_pop(L, 1);
 }
 
@@ -70,7 +64,7 @@ static size_t own_outputs(lua_State *L, moon_bind *b, const moon_lua_ticket *t, 
   for (int i = 0; i < t->nout; i++) {
     lua_rawgeti(L, kept, i + 2);
     if (moon__lua_kind(L, b, -1) == MOON_LUA_OTHER) {
-      moon_tensor *y = moon_tensor_retain(moon_run_result(t->run, i));
+      moon_tensor *y = moon_tensor_retain(moon_run_result(t->head.holding->run, i));
       moon__lua_own(L, b, -1, MOON_LUA_TENSOR, y);
       bytes += moon_tensor_bytes(y);
     }
@@ -90,9 +84,9 @@ static void look(lua_State *L, moon_bind *b, moon_lua_ticket *t, double budget_u
   bool done = false;
   push_kept(L);
   int kept = lua_gettop(L);
-  if (!t->run) return;
+  if (!t->head.holding->run) return;
   moon__lua_no_origin(b);
-  moon_status status = moon_run_step(b->ctx, t->run, budget_us, &done);
+  moon_status status = moon_run_step(b->ctx, t->head.holding->run, budget_us, &done);
   if (status == MOON_OK && !done) return;
   size_t bytes = status == MOON_OK ? own_outputs(L, b, t, kept) : 0;
   give_back(L, b, t, kept);
@@ -108,7 +102,7 @@ static int is_done(lua_State *L) {
   double budget_us = lua_isnoneornil(L, 2) ? SLICE_US : moon__lua_num(L, b, 2, "done", "budget_us");
   if (!(budget_us > 0)) return moon__lua_fail(L, "done: budget_us must be more than 0, got %s", moon__lua_describe(L, b, 2).s);
   look(L, b, t, budget_us);
-  lua_pushboolean(L, !t->run);
+  lua_pushboolean(L, !t->head.holding->run);
   return 1;
 }
 
@@ -131,7 +125,7 @@ static int result(lua_State *L) {
 static int cancel(lua_State *L) {
   moon_bind *b = moon__lua_bind(L);
   moon_lua_ticket *t = self(L, b, "cancel");
-  if (!t->run) return 0;
+  if (!t->head.holding->run) return 0;
   push_kept(L);
   give_back(L, b, t, lua_gettop(L));
   note_error(L, t, lua_gettop(L), "result: the run was cancelled");
@@ -142,7 +136,7 @@ static int to_text(lua_State *L) {
   const moon_bind *b = moon__lua_bind(L);
   const moon_lua_ticket *t = lua_touserdata(L, 1);
   if (moon__lua_kind(L, b, 1) != MOON_LUA_TICKET || !t->head.ptr) lua_pushliteral(L, "Ticket (released)");
-  else lua_pushfstring(L, "Ticket (%s)", t->failed ? "failed" : t->run ? "running" : "done");
+  else lua_pushfstring(L, "Ticket (%s)", t->failed ? "failed" : t->head.holding->run ? "running" : "done");
   return 1;
 }
 
