@@ -39,10 +39,7 @@ static void *lua_hostile_alloc(void *user, void *block, size_t old_bytes, size_t
 
 typedef struct library {
   lua_api lua;
-  void (*setfield)(lua_State *, int, const char *);
-  void (*pushlightuserdata)(lua_State *, void *);
-  moon_runtime *(*runtime_new)(const moon_host *);
-  void (*runtime_release)(moon_runtime *);
+  lua_api_runtimes runtimes;
   const char *build;
   long points, part, parts;
 } library;
@@ -84,23 +81,18 @@ static int fail(const library *l, lua_State *L, const char *what, long n) {
 
 /* A state that has the hostile runtime; NULL: memory is out. */
 static lua_State *open_state(const library *l, hostile *h, moon_runtime *runtime) {
-  char head[1024];
   long fail_at = h->fail_at;
   h->fail_at = 0; /* Lua's own start is not ours to prove */
   lua_State *L = l->lua.newstate(lua_hostile_alloc, h);
   if (!L) return NULL;
-  l->lua.openlibs(L);
-  l->pushlightuserdata(L, runtime);
-  l->setfield(L, -1001000, MOON_LUA_RUNTIME); /* LUA_REGISTRYINDEX */
-  snprintf(head, sizeof head, "BUILD = [[%s]]", l->build);
-  lua_api_run(&l->lua, L, head);
+  lua_api_prepare(&l->lua, L, l->build, runtime);
   h->fail_at = fail_at ? h->calls + fail_at : 0;
   return L;
 }
 
 static moon_runtime *open_runtime(const library *l, hostile *h) {
   const moon_host host = {.user = h, .realloc = hostile_alloc, .threads = 1};
-  return l->runtime_new(&host);
+  return l->runtimes.make(&host);
 }
 
 /* Loading the module fails at call n. 1: failed, 0: fine, -1: nothing failed any more. */
@@ -117,7 +109,7 @@ static int try_require(const library *l, long n, bool for_good) {
   if (result == 0 && (lua_api_run(&l->lua, L, require) || lua_api_run(&l->lua, L, script)))
     result = fail(l, L, "the module does not load afterwards", n);
   l->lua.close(L);
-  l->runtime_release(runtime);
+  l->runtimes.release(runtime);
   return h.blocks ? fail(l, NULL, "blocks are left by require", n) : result;
 }
 
@@ -163,7 +155,7 @@ static int try_all(const library *l) {
     if (try_work(l, L, &h, n, true) > 0) return 1;
   }
   l->lua.close(L);
-  l->runtime_release(runtime);
+  l->runtimes.release(runtime);
   if (h.blocks) return fail(l, NULL, "blocks are left", h.blocks);
   printf("ok: %ld points of %ld\n", tried, all);
   return 0;
@@ -171,19 +163,11 @@ static int try_all(const library *l) {
 
 int main(int argc, char **argv) {
   library l = {.build = argc > 1 ? argv[1] : "build", .points = argc > 2 ? atol(argv[2]) : 20, .parts = 1};
-  char path[1024];
-  void *symbols;
   if (!lua_api_open(&l.lua)) {
     printf("none: no liblua5.4 to load\n");
     return 0;
   }
-  snprintf(path, sizeof path, "%s/moonlet.so", l.build);
-  symbols = dlopen(path, RTLD_NOW | RTLD_LOCAL);
-  if (!symbols || !lua_api_find(symbols, "moon_runtime_new", &l.runtime_new) ||
-      !lua_api_find(symbols, "moon_runtime_release", &l.runtime_release) ||
-      !lua_api_find(RTLD_DEFAULT, "lua_setfield", &l.setfield) ||
-      !lua_api_find(RTLD_DEFAULT, "lua_pushlightuserdata", &l.pushlightuserdata))
-    return fail(&l, NULL, "no library", 0);
+  if (!lua_api_runtimes_open(&l.runtimes, l.build)) return fail(&l, NULL, "no library", 0);
   if (argc > 4) l.part = atol(argv[3]), l.parts = atol(argv[4]);
   return try_requires(&l) || try_all(&l);
 }

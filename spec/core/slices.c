@@ -9,17 +9,11 @@
 #include <string.h>
 
 #include "backend.h"
+#include "check.h"
 #include "tensor/tensor.h"
 
 #define SIZE 64
 #define BUDGET 100.0
-#define CHECK(x)                                     \
-  do {                                               \
-    if (!(x)) {                                      \
-      printf("failed: line %d: %s\n", __LINE__, #x); \
-      exit(1);                                       \
-    }                                                \
-  } while (0)
 
 static const double cost[] = {10, 300, 10, 60}; /* us a job, by launch */
 static double clock_now;

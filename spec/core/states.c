@@ -31,14 +31,6 @@ static const char script[] =
     "if ROUND % 5 == 1 then core.trace_begin() keep3 = v * 2 end\n"
     "if ROUND % 7 == 1 then coroutine.wrap(function() keep4 = core.uniform { 8 } coroutine.yield() end)() end\n";
 
-static void *plain_alloc(void *user, void *block, size_t old_bytes, size_t new_bytes) {
-  (void)user;
-  (void)old_bytes;
-  if (new_bytes) return realloc(block, new_bytes);
-  free(block);
-  return NULL;
-}
-
 static int run(const lua_api *api, lua_State *L, const char *text) {
   if (lua_api_run(api, L, text) == 0) return 0;
   printf("failed: %s\n", api->tolstring(L, -1, NULL));
@@ -47,7 +39,7 @@ static int run(const lua_api *api, lua_State *L, const char *text) {
 
 static int one_round(const lua_api *api, const char *build, int round) {
   char head[1024];
-  lua_State *L = api->newstate(plain_alloc, NULL);
+  lua_State *L = api->newstate(lua_api_alloc, NULL);
   int result;
   if (!L) return 1;
   snprintf(head, sizeof head, "BUILD, ROUND = [[%s]], %d", build, round);
@@ -60,7 +52,7 @@ static int one_round(const lua_api *api, const char *build, int round) {
 /* Two states at once, closed in the order they were opened. */
 static int two(const lua_api *api, const char *build) {
   char head[1024];
-  lua_State *a = api->newstate(plain_alloc, NULL), *b = api->newstate(plain_alloc, NULL);
+  lua_State *a = api->newstate(lua_api_alloc, NULL), *b = api->newstate(lua_api_alloc, NULL);
   int result;
   if (!a || !b) return 1;
   snprintf(head, sizeof head, "BUILD, ROUND = [[%s]], 0", build);

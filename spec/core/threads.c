@@ -4,11 +4,8 @@
 ** numbers that one thread alone gets. Arguments: the folder of moonlet.so, the rounds of each thread.
 */
 #include <pthread.h>
-#include <stdio.h>
-#include <stdlib.h>
 
 #include "lua_api.h"
-#include "moonlet.h"
 
 #define THREADS 2
 
@@ -28,10 +25,7 @@ static const char script[] =
 
 typedef struct library {
   lua_api lua;
-  void (*setfield)(lua_State *, int, const char *);
-  void (*pushlightuserdata)(lua_State *, void *);
-  moon_runtime *(*runtime_new)(const moon_host *);
-  void (*runtime_release)(moon_runtime *);
+  lua_api_runtimes runtimes;
   const char *build;
 } library;
 
@@ -42,25 +36,11 @@ typedef struct job {
   char result[64]; /* what every round gave; else what went wrong */
 } job;
 
-static void *plain_alloc(void *user, void *block, size_t old_bytes, size_t new_bytes) {
-  (void)user;
-  (void)old_bytes;
-  if (new_bytes) return realloc(block, new_bytes);
-  free(block);
-  return NULL;
-}
-
 static void live_once(const job *j, char result[64]) {
   const library *l = j->l;
-  char head[1024];
-  lua_State *L = l->lua.newstate(plain_alloc, NULL);
-  l->lua.openlibs(L);
-  if (j->runtime) {
-    l->pushlightuserdata(L, j->runtime);
-    l->setfield(L, -1001000, MOON_LUA_RUNTIME); /* LUA_REGISTRYINDEX */
-  }
-  snprintf(head, sizeof head, "BUILD = [[%s]]", l->build);
-  if (lua_api_run(&l->lua, L, head) == 0 && l->lua.load(L, script) == 0) l->lua.pcall(L, 0, 1, 0, 0, NULL);
+  lua_State *L = l->lua.newstate(lua_api_alloc, NULL);
+  lua_api_prepare(&l->lua, L, l->build, j->runtime);
+  if (l->lua.load(L, script) == 0) l->lua.pcall(L, 0, 1, 0, 0, NULL);
   snprintf(result, 64, "%s", l->lua.tolstring(L, -1, NULL));
   l->lua.close(L);
 }
@@ -95,25 +75,19 @@ static int on_threads(const library *l, moon_runtime *runtime, int rounds, const
 int main(int argc, char **argv) {
   library l = {.build = argc > 1 ? argv[1] : "build"};
   int rounds = argc > 2 ? atoi(argv[2]) : 10;
-  char path[1024];
   if (!lua_api_open(&l.lua)) {
     printf("none: no liblua5.4 to load\n");
     return 0;
   }
-  snprintf(path, sizeof path, "%s/moonlet.so", l.build);
-  void *symbols = dlopen(path, RTLD_NOW | RTLD_LOCAL);
-  if (!symbols || !lua_api_find(symbols, "moon_runtime_new", &l.runtime_new) ||
-      !lua_api_find(symbols, "moon_runtime_release", &l.runtime_release) ||
-      !lua_api_find(RTLD_DEFAULT, "lua_setfield", &l.setfield) ||
-      !lua_api_find(RTLD_DEFAULT, "lua_pushlightuserdata", &l.pushlightuserdata)) {
+  if (!lua_api_runtimes_open(&l.runtimes, l.build)) {
     printf("failed: no library\n");
     return 1;
   }
   job alone = {.l = &l, .rounds = 1};
   work(&alone);
-  moon_runtime *shared = l.runtime_new(NULL);
+  moon_runtime *shared = l.runtimes.make(NULL);
   int bad = on_threads(&l, NULL, rounds, alone.result) || on_threads(&l, shared, rounds, alone.result);
-  l.runtime_release(shared);
+  l.runtimes.release(shared);
   if (bad) return 1;
   printf("ok: %d threads, %d states each\n", THREADS, 2 * rounds);
   return 0;

@@ -11,16 +11,10 @@
 
 #include "backend.h"
 #include "base/map.h"
+#include "check.h"
 #include "tune.h"
 
 #define SIZE 64
-#define CHECK(x)                                         \
-  do {                                                   \
-    if (!(x)) {                                          \
-      printf("failed: line %d: %s\n", __LINE__, #x);     \
-      exit(1);                                           \
-    }                                                    \
-  } while (0)
 
 /* ---- The device ---- */
 
