@@ -128,11 +128,8 @@ static void run_sum(const moon_call *call, int64_t first, int64_t last) {
 
 /* Windows of one place: all places of all images are one line, cut into lines that the first-level cache holds. */
 static void flatten(moon_geometry *g) {
-  int64_t n = g->batch, line = LINE;
-  for (int i = 0; i < 3; i++) {
-    if (g->window[i] != 1 || g->stride[i] != 1 || g->pad_lo[i] != 0 || g->in[i] != g->out[i]) return;
-    n *= g->in[i];
-  }
+  int64_t n = g->batch * g->in[0] * g->in[1] * g->in[2], line = LINE;
+  if (!moon__conv_is_pointwise(g)) return;
   while (n % line != 0) line--;
   if (line < g->out[2]) return;
   g->in[2] = g->out[2] = line;

@@ -20,8 +20,7 @@ bool moon__cpu_conv_fits(const moon_fast *f) {
 
 /* All places of all images become one axis. */
 static void flatten(moon_geometry *g) {
-  for (int i = 0; i < 3; i++)
-    if (g->window[i] != 1 || g->stride[i] != 1 || g->pad_lo[i] != 0 || g->in[i] != g->out[i]) return;
+  if (!moon__conv_is_pointwise(g)) return;
   g->in[2] = g->out[2] = g->batch * g->in[0] * g->in[1] * g->in[2];
   g->in[0] = g->in[1] = g->out[0] = g->out[1] = g->batch = 1;
 }

@@ -34,7 +34,8 @@ typedef struct amx_plan {
   int64_t own_block, shared_block;   /* of a job; the shared one is gone through sub_block at a time */
   int64_t sub_block;
   int64_t own_blocks, shared_blocks, shared_strips, matrices; /* shared strips of a matrix; shared matrices that differ */
-  size_t packed, infinite;           /* in scratch: the strips, and of each four of them whether one holds an infinity */
+  int64_t row_block, row_blocks;     /* rows of c that are finished together, which are a part to a loop that reduces */
+  size_t packed, infinite;           /* in scratch: the strips, and of each two of them whether one holds an infinity */
   moon_finish *finish;               /* behind the plan; NULL: none */
 } amx_plan;
 
@@ -124,17 +125,15 @@ static bool has_infinity(const amx_plan *g, const moon_call *call, const block *
 }
 
 /* The block's sums: in c itself, or on the stack where they are cut off or not yet what is wanted. */
-static void make_block(const amx_plan *g, const moon_call *call, const block *at, own_part *own, moon_finishing *finishing) {
+static void make_block(const amx_plan *g, const moon_call *call, const block *at, own_part *own, bool in_place, moon_finishing *finishing) {
   _Alignas(64) float sums[SUMS];
   float *c = (float *)(void *)call->out[0].data + (at->batch * g->m + at->i) * g->n + at->j;
-  bool in_place = !finishing && at->m % SIDE == 0 && at->n % SIDE == 0;
   float *to = in_place ? c : sums;
   int64_t step = in_place ? g->n : moon__ceildiv_i64(at->n, SIDE) * SIDE;
   make_sums(g, call, at, own, to, step);
   if (has_infinity(g, call, at, own)) mend(g, call, at, to, step);
   if (finishing) {
-    int64_t part = at->batch * (g->own.is_a ? g->own_blocks : moon__ceildiv_i64(g->m, g->sub_block)) +
-                   at->i / (g->own.is_a ? g->own_block : g->sub_block);
+    int64_t part = at->batch * g->row_blocks + at->i / g->row_block;
     moon__finish_block(finishing, sums, step, at->batch * g->m + at->i, at->m, at->j, at->n, part, true);
   } else if (!in_place) {
     for (int64_t i = 0; i < at->m; i++) memcpy(c + i * g->n, sums + i * step, (size_t)at->n * sizeof *c);
@@ -156,12 +155,11 @@ static void run_blocks(const moon_call *call, int64_t first, int64_t last) {
     bool in_place = !finish && own_size % SIDE == 0 && (end - shared_at) % SIDE == 0;
     own.at = -1;
     own.infinite = false;
-    for (; shared_at < end; shared_at += g->sub_block) {
-      int64_t size = in_place ? end - shared_at : moon__min_i64(g->sub_block, end - shared_at);
+    for (int64_t size; shared_at < end; shared_at += size) {
+      size = in_place ? end - shared_at : moon__min_i64(g->sub_block, end - shared_at);
       block at = {.batch = job / g->own_blocks / g->shared_blocks, .i = shared_at, .j = own_at, .m = size, .n = own_size};
       if (g->own.is_a) at.i = own_at, at.j = shared_at, at.m = own_size, at.n = size;
-      make_block(g, call, &at, &own, finish ? &finishing : NULL);
-      if (in_place) break;
+      make_block(g, call, &at, &own, in_place, finish ? &finishing : NULL);
     }
   }
   moon__amx_end();
@@ -186,6 +184,8 @@ static void choose_blocks(amx_plan *g) {
   g->sub_block = moon__ceildiv_i64(moon__ceildiv_i64(size, subs), SIDE) * SIDE;
   g->shared_block = g->sub_block * subs;
   g->shared_blocks = moon__ceildiv_i64(g->shared.size, g->shared_block);
+  g->row_block = g->own.is_a ? g->own_block : g->sub_block;
+  g->row_blocks = moon__ceildiv_i64(g->m, g->row_block);
 }
 
 static bool lay_out(amx_plan *g, moon_choice *c) {
@@ -200,8 +200,7 @@ static moon_status plan_phases(const moon_fast *f, amx_plan *g, moon_choice *c) 
     g->finish = (moon_finish *)(void *)(g + 1);
     moon_status s = moon__finish_plan(f, g->finish, false, c);
     if (s != MOON_OK) return s;
-    int64_t rows = g->own.is_a ? g->own_blocks : moon__ceildiv_i64(g->m, g->sub_block);
-    if (!moon__finish_parts(g->finish, g->batch * rows, c)) return MOON_ESIZE;
+    if (!moon__finish_parts(g->finish, g->batch * g->row_blocks, c)) return MOON_ESIZE;
   }
   moon__fast_phase(c, run_pack, g->matrices * g->shared_strips / 2);
   moon__fast_phase(c, run_blocks, g->batch * g->own_blocks * g->shared_blocks);
@@ -272,12 +271,8 @@ enum { MOST_PLACES = 8192 }; /* that a gradient sums over: both operands are pac
 
 static bool read_conv(const moon_node *node, moon_product *p) {
   moon_geometry g = moon__conv_geometry(node);
-  int64_t places = g.batch, c = g.c_in, f = g.c_out;
-  if (g.groups != 1 || node->inputs[0]->type.dtype != MOON_DTYPE_f32) return false;
-  for (int i = 0; i < 3; i++) {
-    if (g.window[i] != 1 || g.stride[i] != 1 || g.pad_lo[i] != 0 || g.in[i] != g.out[i]) return false;
-    places *= g.in[i];
-  }
+  int64_t places = g.batch * g.in[0] * g.in[1] * g.in[2], c = g.c_in, f = g.c_out;
+  if (g.groups != 1 || node->inputs[0]->type.dtype != MOON_DTYPE_f32 || !moon__conv_is_pointwise(&g)) return false;
   *p = (moon_product){.m = places, .k = c, .n = f, .batch = 1, .a_row = c, .a_column = 1, .b_row = f, .b_column = 1};
   if (node->op->id == MOON_OP_conv_filter_grad) p->m = c, p->k = places, p->a_row = 1, p->a_column = c;
   return pays(p->m, p->n, p->k) && wins(p);

@@ -113,5 +113,7 @@ typedef struct moon_geometry {
 /* For conv, conv_input_grad, conv_filter_grad (x, w, y by role) and for pool ops. Shapes must be known. */
 moon_geometry moon__conv_geometry(const struct moon_node *node);
 moon_geometry moon__pool_geometry(const struct moon_node *node);
+/* Does each place of the result see the same place of the input, and nothing else? */
+bool moon__conv_is_pointwise(const moon_geometry *g);
 double moon__conv_flops(const struct moon_node *node); /* by the direct sum */
 #endif

@@ -151,6 +151,12 @@ static roles roles_of(const moon_node *n) {
   return (roles){.x = a, .w = b, .y = y};
 }
 
+bool moon__conv_is_pointwise(const moon_geometry *g) {
+  for (int i = 0; i < 3; i++)
+    if (g->window[i] != 1 || g->stride[i] != 1 || g->pad_lo[i] != 0 || g->in[i] != g->out[i]) return false;
+  return true;
+}
+
 moon_geometry moon__conv_geometry(const moon_node *node) {
   moon_conv_attrs a = *(const moon_conv_attrs *)node->attrs;
   moon_ints window = {0};
