@@ -93,40 +93,36 @@ static const char unpad_text[] = CL_(
   }
 );
 
-/* p: count of y, axes, then 8 each: sizes of y, first, step, sizes of dy. */
-static const char unslice_text[] = CL(
+/* p: count of y, axes, then 8 each: sizes of y, first, step, sizes of dy. What y at `left` takes, over axes up to this one: offset in
+** dy, which there has elements of `size`, or nothing (taken). */
+#define UNSLICE_FROM(axis)                                                             \
+  for (int d = axis; d >= 0; d--) {                                                    \
+    const long step = p.v[18 + d]; const long i = left % p.v[2 + d] - p.v[10 + d];      \
+    const long j = step ? i / step : -1;                                               \
+    left /= p.v[2 + d];                                                                \
+    taken = taken && step && i % step == 0 && j >= 0 && j < p.v[26 + d];                \
+    offset += j * size;                                                                \
+    size *= p.v[26 + d];                                                               \
+  }
+static const char unslice_text[] = CL_(
   KERNEL void run(OPERAND(0), OPERAND(1), PARAMS, REST) {
     START
     EACH(at, p.v[0], 512) {
       long left = at; long offset = 0; long size = 1; bool taken = true;
-      for (int d = (int)p.v[1] - 1; d >= 0; d--) {
-        const long step = p.v[18 + d]; const long i = left % p.v[2 + d] - p.v[10 + d];
-        const long j = step ? i / step : -1;
-        left /= p.v[2 + d];
-        taken = taken && step && i % step == 0 && j >= 0 && j < p.v[26 + d];
-        offset += j * size;
-        size *= p.v[26 + d];
-      }
+      UNSLICE_FROM((int)p.v[1] - 1)
       AT(T1, 1)[at] = taken ? AT(const T0, 0)[offset] : 0;
     }
   }
 );
 
 /* The same, a row along the last axis at a time; p[0]: rows of y. */
-static const char unslice_rows_text[] = CL(
+static const char unslice_rows_text[] = CL_(
   KERNEL void run(OPERAND(0), OPERAND(1), PARAMS, REST) {
     START
     const int last = (int)p.v[1] - 1; const long n = p.v[2 + last]; const long m = p.v[26 + last];
     EACH(row, p.v[0], max(1L, 1024 / n)) {
       long left = row; long offset = 0; long size = m; bool taken = true;
-      for (int d = last - 1; d >= 0; d--) {
-        const long step = p.v[18 + d]; const long i = left % p.v[2 + d] - p.v[10 + d];
-        const long j = step ? i / step : -1;
-        left /= p.v[2 + d];
-        taken = taken && step && i % step == 0 && j >= 0 && j < p.v[26 + d];
-        offset += j * size;
-        size *= p.v[26 + d];
-      }
+      UNSLICE_FROM(last - 1)
       __global T1 *y = AT(T1, 1) + row * n;
       if (!taken || m < n) for (long i = 0; i < n; i++) y[i] = 0;
       for (long j = 0; taken && j < m; j++) y[p.v[10 + last] + j * p.v[18 + last]] = AT(const T0, 0)[offset + j];
