@@ -40,7 +40,7 @@ moon_program *moon__program_make(moon_context *ctx, const moon_graph *g, const m
                                  const moon_compile_options *options) {
   double start = moon__now_us(ctx->runtime);
   moon_pass_env env = {.ctx = ctx, .device = options && options->device ? options->device : moon_device_get(ctx),
-                       .mode = options ? options->mode : MOON_INFERENCE,
+                       .mode = options ? options->mode : MOON_INFERENCE, .own = ctx->runtime->next_id + 1,
                        .fast_kernels = !moon__pass_is_off(options ? options->passes_off : NULL, "select")};
   moon_program *p = NULL;
   if (!env.device || moon__tune_load(ctx) != MOON_OK) return NULL;

@@ -37,14 +37,19 @@ moon_graph *moon__graph_close(moon_context *ctx, uint64_t first_node_id, int nfo
 ** Rewriting: visits the nodes of g in order and calls visit for each with its inputs already replaced. visit sets out
 ** [node->noutputs] to replacements, or leaves them NULL to keep the node (copied only if an input changed). A replacement must
 ** have the type of what it replaces (exact, unless retype is set: then users are inferred again).
+** Nodes from id `own` on are nobody's but g's, which is not used afterwards: they are changed where they are instead of copied, so
+** visit may look at a node's new inputs only. 0: all are copied.
 */
 typedef struct moon_rewriter {
   moon_context *ctx;
   moon_status (*visit)(struct moon_rewriter *r, const moon_node *node, moon_value *const *inputs, moon_value **out);
   void *user;
+  uint64_t own;
   bool retype;
 } moon_rewriter;
 moon_graph *moon__rewrite(moon_rewriter *r, const moon_graph *g);
+/* A node of g with these inputs: itself, or a copy. NULL: an error. */
+moon_node *moon__rewrite_inputs(moon_rewriter *r, moon_node *node, moon_value *const *inputs);
 /* A copy of node with other inputs (and its own attrs, graphs, variable, origin). */
 moon_value *moon__node_with_inputs(moon_context *ctx, const moon_node *node, moon_value *const *inputs);
 

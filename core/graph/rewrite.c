@@ -41,31 +41,59 @@ static moon_status check_type(moon_rewriter *r, const moon_node *node, int i, co
   return moon__fail_node(r->ctx, node, MOON_EINTERNAL, "a rewrite changed its type to %s", moon_dtype_name(v->type.dtype));
 }
 
+static void change_inputs(moon_rewriter *r, moon_node *node, moon_value *const *inputs) {
+  for (int i = 0; i < node->ninputs; i++) {
+    moon_value *before = node->inputs[i];
+    if (before == inputs[i]) continue;
+    node->inputs[i] = moon_value_retain(inputs[i]);
+    moon_value_release(before);
+  }
+  node->id = moon__next_id(r->ctx->runtime); /* where a copy would stand: after its inputs */
+}
+
+moon_node *moon__rewrite_inputs(moon_rewriter *r, moon_node *node, moon_value *const *inputs) {
+  bool changed = false, own = r->own && node->id >= r->own;
+  for (int i = 0; i < node->ninputs; i++) changed |= inputs[i] != node->inputs[i] || inputs[i]->node->id > node->id;
+  if (!changed) return node;
+  if (own && same_types(node, inputs)) {
+    change_inputs(r, node, inputs);
+    return node;
+  }
+  moon_value *copy = moon__node_with_inputs(r->ctx, node, inputs);
+  return copy ? copy->node : NULL;
+}
+
+/* The map learns what stands for a value. The value lives on with the scope: until all its users have been visited, nothing new may
+** come to lie where it is. */
+static moon_status replace_outputs(moon_rewriter *r, moon_map *map, moon_node *node, moon_value *const *out) {
+  bool replaced = false;
+  for (int i = 0; i < node->noutputs; i++) {
+    if (!out[i] || out[i] == &node->outputs[i]) continue;
+    moon_status s = check_type(r, node, i, out[i]);
+    if (s != MOON_OK) return s;
+    if (!moon__map_put(map, &node->outputs[i], out[i])) return moon__fail_memory(r->ctx);
+    replaced = true;
+  }
+  if (!replaced || !r->own || moon__scope_add(r->ctx, moon_value_retain(node->outputs))) return MOON_OK;
+  moon_value_release(node->outputs);
+  return moon__fail_memory(r->ctx);
+}
+
 /* Replaces one node; the map learns values that changed. */
 static moon_status rewrite_node(moon_rewriter *r, moon_map *map, moon_node *node) {
   moon_value *in[MOON_MAX_INPUTS], *out[MOON_MAX_OUTPUTS];
-  bool changed = false;
   /* Room for the largest node, cleared only as far as this one goes: a walk visits thousands. */
   in[0] = NULL;
   memset(out, 0, (size_t)node->noutputs * sizeof *out);
-  for (int i = 0; i < node->ninputs; i++) {
-    in[i] = look_up(map, node->inputs[i]);
-    changed |= in[i] != node->inputs[i];
-  }
+  for (int i = 0; i < node->ninputs; i++) in[i] = look_up(map, node->inputs[i]);
   moon_status s = r->visit(r, node, in, out);
   if (s != MOON_OK) return s;
-  if (!out[0] && changed) {
-    moon_value *copy = moon__node_with_inputs(r->ctx, node, in);
-    if (!copy) return r->ctx->status;
-    for (int i = 0; i < node->noutputs; i++) out[i] = moon__output(copy, i);
+  if (!out[0]) {
+    moon_node *made = moon__rewrite_inputs(r, node, in);
+    if (!made) return r->ctx->status;
+    for (int i = 0; i < node->noutputs; i++) out[i] = &made->outputs[i];
   }
-  for (int i = 0; i < node->noutputs; i++) {
-    if (!out[i] || out[i] == &node->outputs[i]) continue;
-    s = check_type(r, node, i, out[i]);
-    if (s != MOON_OK) return s;
-    if (!moon__map_put(map, &node->outputs[i], out[i])) return moon__fail_memory(r->ctx);
-  }
-  return MOON_OK;
+  return replace_outputs(r, map, node, out);
 }
 
 static moon_graph *make_mapped(moon_context *ctx, const moon_graph *g, const moon_map *map) {

@@ -71,16 +71,11 @@ static moon_status visit(moon_rewriter *r, const moon_node *n, moon_value *const
     return MOON_OK;
   }
   /* The node as it will stand in the new graph: with its replaced inputs. */
-  bool changed = false;
-  for (int i = 0; i < n->ninputs; i++) changed |= in[i] != n->inputs[i];
-  moon_value *v = (moon_value *)&n->outputs[0];
-  if (changed) {
-    v = moon__node_with_inputs(r->ctx, n, in);
-    if (!v) return r->ctx->status;
-    for (int i = 0; i < n->noutputs; i++) out[i] = moon__output(v, i);
-  }
+  moon_node *made = moon__rewrite_inputs(r, (moon_node *)(uintptr_t)n, in);
+  if (!made) return r->ctx->status;
+  for (int i = 0; i < n->noutputs; i++) out[i] = &made->outputs[i];
   t->hashes[at] = h;
-  t->values[at] = v;
+  t->values[at] = made->outputs;
   return MOON_OK;
 }
 
@@ -89,7 +84,7 @@ moon_graph *moon__pass_cse(moon_pass_env *env, moon_graph *g) {
   while (t.capacity < 2 * g->nnodes + 2) t.capacity *= 2;
   t.hashes = moon__alloc_array(env->ctx->runtime, (size_t)t.capacity, sizeof *t.hashes);
   t.values = moon__alloc_array(env->ctx->runtime, (size_t)t.capacity, sizeof *t.values);
-  moon_rewriter r = {.ctx = env->ctx, .visit = visit, .user = &t};
+  moon_rewriter r = {.ctx = env->ctx, .visit = visit, .user = &t, .own = env->own};
   moon_graph *made = NULL;
   if (t.hashes && t.values) made = moon__rewrite(&r, g);
   else moon__fail_memory(env->ctx);

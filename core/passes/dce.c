@@ -60,7 +60,7 @@ static bool list_used(usage *u, const moon_graph *g) {
 moon_graph *moon__pass_dce(moon_pass_env *env, moon_graph *g) {
   usage u = {.env = env};
   moon__map_init(&u.used, env->ctx->runtime);
-  moon_rewriter r = {.ctx = env->ctx, .visit = visit, .user = &u};
+  moon_rewriter r = {.ctx = env->ctx, .visit = visit, .user = &u, .own = env->own};
   moon_graph *made = NULL;
   if (list_used(&u, g)) made = moon__rewrite(&r, g);
   else moon__fail_memory(env->ctx);

@@ -64,7 +64,7 @@ static moon_status visit(moon_rewriter *r, const moon_node *n, moon_value *const
 
 /* The work is small, so it is the host's; place moves what comes of it. */
 moon_graph *moon__pass_fold(moon_pass_env *env, moon_graph *g) {
-  moon_rewriter r = {.ctx = env->ctx, .visit = visit, .user = env};
+  moon_rewriter r = {.ctx = env->ctx, .visit = visit, .user = env, .own = env->own};
   moon_device *before = env->ctx->device;
   env->ctx->device = moon_device_find(env->ctx, "cpu");
   moon_graph *folded = env->ctx->device ? moon__rewrite(&r, g) : NULL;

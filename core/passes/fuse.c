@@ -303,23 +303,17 @@ static moon_status make_loop(fusing *f, moon_map *map, const cluster *c, int fir
 
 static moon_status keep_node(fusing *f, moon_map *map, moon_node *n) {
   moon_context *ctx = f->env->ctx;
+  moon_rewriter r = {.ctx = ctx, .own = f->env->own};
   moon_value *in[MOON_MAX_INPUTS], *out[MOON_MAX_OUTPUTS];
-  bool changed = false;
   in[0] = NULL;
   memset(out, 0, (size_t)n->noutputs * sizeof *out);
-  for (int i = 0; i < n->ninputs; i++) {
-    in[i] = mapped(map, n->inputs[i]);
-    changed |= in[i] != n->inputs[i];
-  }
+  for (int i = 0; i < n->ninputs; i++) in[i] = mapped(map, n->inputs[i]);
   moon_status s = moon__pass_bodies(f->env, moon__pass_fuse, n, in, out);
   if (s != MOON_OK) return s;
-  if (!out[0] && changed) {
-    moon_value *copy = moon__node_with_inputs(ctx, n, in);
-    if (!copy) return ctx->status;
-    for (int i = 0; i < n->noutputs; i++) out[i] = moon__output(copy, i);
-  }
-  for (int i = 0; out[0] && i < n->noutputs; i++) {
-    if (!moon__map_put(map, &n->outputs[i], out[i])) return moon__fail_memory(ctx);
+  moon_node *made = out[0] ? out[0]->node : moon__rewrite_inputs(&r, n, in);
+  if (!made) return ctx->status;
+  for (int i = 0; made != n && i < n->noutputs; i++) {
+    if (!moon__map_put(map, &n->outputs[i], &made->outputs[i])) return moon__fail_memory(ctx);
   }
   return MOON_OK;
 }

@@ -142,7 +142,7 @@ moon_graph *moon__pass_join(moon_pass_env *env, moon_graph *g) {
   moon__map_init(&j.after, env->ctx->runtime);
   moon__map_init(&j.apart, env->ctx->runtime);
   moon__map_init(&j.made, env->ctx->runtime);
-  moon_rewriter r = {.ctx = env->ctx, .visit = visit, .user = &j};
+  moon_rewriter r = {.ctx = env->ctx, .visit = visit, .user = &j, .own = env->own};
   if (find_all(&j) == MOON_OK) made = j.made.n ? moon__rewrite(&r, g) : moon_graph_retain(g);
   moon__map_free(&j.after);
   moon__map_free(&j.apart);

@@ -64,7 +64,7 @@ static bool is_low(const moon_pass_env *env, const moon_graph *g) {
 }
 
 moon_graph *moon__pass_lower(moon_pass_env *env, moon_graph *g) {
-  moon_rewriter r = {.ctx = env->ctx, .visit = visit, .user = env};
+  moon_rewriter r = {.ctx = env->ctx, .visit = visit, .user = env, .own = env->own};
   moon_graph *low = moon__rewrite(&r, g);
   while (low && !is_low(env, low)) {
     moon_graph *next = moon__rewrite(&r, low);

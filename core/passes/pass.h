@@ -12,6 +12,7 @@ typedef struct moon_pass_env {
   moon_device *device;
   moon_mode mode;
   bool fast_kernels; /* select is on */
+  uint64_t own; /* nodes from this id on were made by this compile, and belong to the graph that a pass is given; see moon_rewriter */
 } moon_pass_env;
 typedef struct moon_pass {
   const char *name;

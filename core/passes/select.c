@@ -104,6 +104,6 @@ static moon_status visit(moon_rewriter *r, const moon_node *n, moon_value *const
 }
 
 moon_graph *moon__pass_select(moon_pass_env *env, moon_graph *g) {
-  moon_rewriter r = {.ctx = env->ctx, .visit = visit, .user = env};
+  moon_rewriter r = {.ctx = env->ctx, .visit = visit, .user = env, .own = env->own};
   return moon__rewrite(&r, g);
 }

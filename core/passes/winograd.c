@@ -100,6 +100,6 @@ static moon_status visit(moon_rewriter *r, const moon_node *n, moon_value *const
 moon_graph *moon__pass_winograd(moon_pass_env *env, moon_graph *g) {
   const char *word = moon__env("MOONLET_WINOGRAD");
   if (!env->fast_kernels || (word && strcmp(word, "0") == 0)) return moon_graph_retain(g);
-  moon_rewriter r = {.ctx = env->ctx, .visit = visit, .user = env};
+  moon_rewriter r = {.ctx = env->ctx, .visit = visit, .user = env, .own = env->own};
   return moon__rewrite(&r, g);
 }
