@@ -61,6 +61,7 @@ static int64_t identity_of(moon_op_id reduce, moon_dtype dtype) {
 static bool add_steps(planning *pl) {
   moon_loop_plan *p = pl->plan;
   const moon_loop *loop = &p->loop;
+  p->out = p->in + loop->nin;
   for (int i = 0; i < loop->nins; i++) {
     const moon_loop_ins *ins = &loop->ins[i];
     moon_loop_step *s = &p->step[p->nsteps++];
@@ -78,8 +79,9 @@ static bool add_steps(planning *pl) {
     o->bytes = (int)moon_dtype_bytes(o->dtype);
     if (have != o->dtype) { /* sums of small integers are taken in i64 */
       moon_loop_step *s = &p->step[p->nsteps++];
-      *s = (moon_loop_step){moon__tile_cast(pl->isa, have, o->dtype), loop->nregs + i, {o->reg, o->reg, o->reg}};
-      o->reg = loop->nregs + i;
+      int16_t from = (int16_t)o->reg, to = (int16_t)(loop->nregs + i);
+      *s = (moon_loop_step){moon__tile_cast(pl->isa, have, o->dtype), to, {from, from, from}};
+      o->reg = to;
     }
     if (o->reduce == MOON_OP_COUNT) continue;
     o->combine = combine_of(pl->isa, o->reduce, o->dtype);
@@ -241,7 +243,7 @@ static int reg_bytes(const moon_loop_plan *p, int reg) {
 /* Places of operands that die at step s; with bytes, only those of elements of that size. */
 static void free_operands(const planning *pl, int s, int bytes, bool equal, free_list *list) {
   const moon_loop_plan *p = pl->plan;
-  const int *src = p->step[s].src;
+  const int16_t *src = p->step[s].src;
   for (int k = 0; k < 3; k++) {
     bool seen = (k > 0 && src[k] == src[0]) || (k > 1 && src[k] == src[1]);
     if (seen || pl->last_use[src[k]] != s || pl->made_by[src[k]] < 0) continue;
@@ -378,7 +380,7 @@ static void plan_nothing(planning *pl, moon_choice *choice) {
 }
 
 moon_status moon__cpu_loop_select(moon_context *ctx, moon_device *device, const moon_loop *loop, moon_choice *choice) {
-  moon_loop_plan *p = moon__alloc(device->runtime, sizeof *p);
+  moon_loop_plan *p = moon__alloc(device->runtime, offsetof(moon_loop_plan, in) + (size_t)(loop->nin + loop->nout) * sizeof *p->in);
   if (!p) return moon__fail_memory(ctx);
   planning pl = {.isa = moon__cpu_isa(), .plan = p};
   *choice = (moon_choice){.kernel = MOON_ISA_TEXT(pl.isa, "cpu_loop"), .why = "tile VM", .state = p, .free_state = free_plan};

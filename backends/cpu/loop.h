@@ -38,7 +38,7 @@ typedef struct moon_loop_operand {
 
 typedef struct moon_loop_step {
   moon_tile_fn run;
-  int dst, src[3];
+  int16_t dst, src[3];
 } moon_loop_step;
 
 /* How far the operands move for one step along an outer axis. */
@@ -64,7 +64,8 @@ typedef struct moon_loop_plan {
   bool streams;                   /* some output does */
   moon_loop_step step[MOON_LOOP_MAX_INS + MOON_LOOP_MAX_ARGS];
   int reg_arena[MOON_LOOP_MAX_REGS + MOON_LOOP_MAX_ARGS]; /* offset in the arena, -1: none of its own */
-  moon_loop_operand in[MOON_LOOP_MAX_ARGS], out[MOON_LOOP_MAX_ARGS];
+  moon_loop_operand *out;         /* behind the inputs */
+  moon_loop_operand in[2 * MOON_LOOP_MAX_ARGS]; /* a plan of its own ends with the last output: programs hold hundreds of them */
 } moon_loop_plan;
 
 /* Fills set and gemm, and plans the instructions of p->loop for tiles of up to `elements`, all operands in registers of the arena

@@ -63,18 +63,36 @@ static bool sort_by_id(moon_runtime *runtime, moon_node **nodes, int n) {
 
 /* ---- What is reached ---- */
 
-/* Nodes found so far, a work list at the same time. */
+/* Nodes found so far, a work list at the same time. Of the youngest nodes, which most are, a bit each tells whether they were seen. */
+enum { YOUNG = 1 << 15 };
 typedef struct walk {
   moon_context *ctx;
   const moon_map *stop;
-  moon_map seen;
+  uint64_t youngest; /* id */
+  uint64_t young[YOUNG / 64];
+  moon_map seen; /* of the others */
   moon_node **nodes;
   int n, capacity;
 } walk;
 
+/* Marks a node as seen. *fresh: it was not. False: memory is out. */
+static bool see(walk *w, moon_node *n, bool *fresh) {
+  uint64_t age = w->youngest - n->id, bit = UINT64_C(1) << age % 64;
+  if (age < YOUNG) {
+    *fresh = !(w->young[age / 64] & bit);
+    w->young[age / 64] |= bit;
+    return true;
+  }
+  *fresh = !moon__map_has(&w->seen, n);
+  return !*fresh || moon__map_put(&w->seen, n, n);
+}
+
 static bool visit(walk *w, const moon_value *v) {
-  if (!v || (w->stop && moon__map_has(w->stop, v)) || moon__map_has(&w->seen, v->node)) return true;
-  if (!MOON_RESERVE(w->ctx->runtime, w->nodes, w->capacity, w->n + 1) || !moon__map_put(&w->seen, v->node, v->node)) return false;
+  bool fresh = false;
+  if (!v || (w->stop && moon__map_has(w->stop, v))) return true;
+  if (!see(w, v->node, &fresh)) return false;
+  if (!fresh) return true;
+  if (!MOON_RESERVE(w->ctx->runtime, w->nodes, w->capacity, w->n + 1)) return false;
   w->nodes[w->n++] = v->node;
   return true;
 }
@@ -84,6 +102,8 @@ moon_status moon__topology(moon_context *ctx, int nroots, moon_value *const *roo
   walk w = {.ctx = ctx, .stop = stop};
   bool ok = true;
   moon__map_init(&w.seen, ctx->runtime);
+  for (int i = 0; i < nroots; i++)
+    if (roots[i] && roots[i]->node->id > w.youngest) w.youngest = roots[i]->node->id;
   for (int i = 0; ok && i < nroots; i++) ok = visit(&w, roots[i]);
   for (int at = 0; ok && at < w.n; at++) {
     moon_node *n = w.nodes[at];

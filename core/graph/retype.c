@@ -187,7 +187,7 @@ done:
 
 /* Marks the nodes of g that outputs and effects reach once mode nodes are decided. */
 static moon_status mark_needed(retyping *r, const moon_graph *g, moon_map *needed) {
-  bool ok = true;
+  bool ok = moon__map_reserve(needed, g->nnodes) && moon__map_reserve(&r->map, g->nnodes);
   for (int i = 0; ok && i < g->noutputs; i++) ok = moon__map_put(needed, g->outputs[i]->node, r);
   for (int i = 0; ok && i < g->neffects; i++) ok = moon__map_put(needed, g->effects[i]->node, r);
   for (int i = g->nnodes - 1; ok && i >= 0; i--) {

@@ -24,7 +24,6 @@
 
 typedef struct cluster {
   int root;          /* index of its last member */
-  bool fusable;
   moon_shape space;  /* the index space of its loop */
   int nmembers, noutputs, ninputs, nnumbers;
   const moon_value *inputs[MAX_INPUTS]; /* from outside, numbers aside */
@@ -35,7 +34,9 @@ typedef struct fusing {
   const moon_graph *g;
   moon_map index;     /* node -> its index + 1 */
   int *of;            /* node index -> index of its cluster's root */
-  cluster *clusters;  /* by root index */
+  cluster *clusters;  /* of what can be fused, the last root first */
+  int nclusters, cluster_capacity;
+  int *number;        /* root index -> its cluster's number + 1; 0: it is fused with nothing */
   int *user_start, *users; /* users of node i: users[user_start[i]] .. */
   bool *given;        /* outputs and effects: needed outside */
   int *again;         /* [nnodes][MAX_AGAIN]: roots + 1 of other clusters that hold a copy of the node */
@@ -61,6 +62,7 @@ static bool is_fusable(const moon_node *n) {
 }
 
 static int index_of(const fusing *f, const moon_node *n) { return (int)(uintptr_t)moon__map_get(&f->index, n) - 1; }
+static cluster *cluster_of(const fusing *f, int root) { return f->number[root] ? &f->clusters[f->number[root] - 1] : NULL; }
 
 /* ---- Clusters ---- */
 
@@ -125,34 +127,38 @@ static bool compute_again(fusing *f, int i, const int *roots, int n) {
   const moon_node *node = f->g->nodes[i];
   if (f->given[i] || f->cost[i] == 0) return false;
   for (int k = 0; k < n; k++) {
-    next[k] = f->clusters[roots[k]];
-    if (!next[k].fusable || !moon__shape_equal(&next[k].space, &node->outputs[0].type.shape) || !take(&next[k], node, false)) return false;
+    const cluster *c = cluster_of(f, roots[k]);
+    if (!c || !moon__shape_equal(&c->space, &node->outputs[0].type.shape)) return false;
+    next[k] = *c;
+    if (!take(&next[k], node, false)) return false;
   }
-  for (int k = 0; k < n; k++) f->clusters[roots[k]] = next[k];
+  for (int k = 0; k < n; k++) *cluster_of(f, roots[k]) = next[k];
   f->of[i] = roots[0];
   for (int k = 1; k < n; k++) f->again[i * MAX_AGAIN + k - 1] = roots[k] + 1;
   return true;
 }
 
-static void place_node(fusing *f, int i) {
+/* False: memory is out. */
+static bool place_node(fusing *f, int i) {
   const moon_node *n = f->g->nodes[i];
   int roots[MAX_AGAIN + 1];
-  cluster *own = &f->clusters[i];
-  *own = (cluster){.root = i};
   f->of[i] = i;
-  if (!is_fusable(n)) return;
+  if (!is_fusable(n)) return true;
   int users = user_clusters(f, i, roots, MAX_AGAIN + 1);
   if (users > 0 && !is_reduction(n)) {
-    cluster *c = &f->clusters[roots[0]];
-    if (users > 1 && users <= MAX_AGAIN + 1 && compute_again(f, i, roots, users)) return;
-    if (c->fusable && moon__shape_equal(&c->space, &n->outputs[0].type.shape) && take(c, n, users > 1 || f->given[i])) {
+    cluster *c = cluster_of(f, roots[0]);
+    if (users > 1 && users <= MAX_AGAIN + 1 && compute_again(f, i, roots, users)) return true;
+    if (c && moon__shape_equal(&c->space, &n->outputs[0].type.shape) && take(c, n, users > 1 || f->given[i])) {
       f->of[i] = roots[0];
-      return;
+      return true;
     }
   }
-  own->fusable = true;
-  own->space = n->inputs[0]->type.shape;
+  if (!MOON_RESERVE(f->env->ctx->runtime, f->clusters, f->cluster_capacity, f->nclusters + 1)) return false;
+  cluster *own = &f->clusters[f->nclusters++];
+  *own = (cluster){.root = i, .space = n->inputs[0]->type.shape};
+  f->number[i] = f->nclusters;
   take(own, n, true);
+  return true;
 }
 
 /* ---- What may be computed again ---- */
@@ -329,8 +335,8 @@ static moon_graph *rebuild(fusing *f, const int *first) {
   moon__map_init(&map, ctx->runtime);
   if (!v) s = moon__fail_memory(ctx);
   for (int i = 0; s == MOON_OK && i < g->nnodes; i++) {
-    const cluster *c = &f->clusters[f->of[i]];
-    if (!c->fusable) s = keep_node(f, &map, g->nodes[i]);
+    const cluster *c = cluster_of(f, f->of[i]);
+    if (!c) s = keep_node(f, &map, g->nodes[i]);
     else if (c->root == i) s = make_loop(f, &map, c, first[i]);
   }
   if (s == MOON_OK) {
@@ -349,6 +355,7 @@ static bool list_users(fusing *f) {
   const moon_graph *g = f->g;
   moon_runtime *runtime = f->env->ctx->runtime;
   int total = 0;
+  if (!moon__map_reserve(&f->index, g->nnodes)) return false;
   for (int i = 0; i < g->nnodes; i++) {
     if (!moon__map_put(&f->index, g->nodes[i], (void *)(uintptr_t)(i + 1))) return false;
     total += g->nodes[i]->ninputs;
@@ -374,31 +381,33 @@ static moon_graph *fuse(fusing *f) {
   size_t n = (size_t)g->nnodes;
   moon_graph *made = NULL;
   f->of = moon__alloc_array(runtime, n, sizeof *f->of);
-  f->clusters = moon__alloc_array(runtime, n, sizeof *f->clusters);
+  f->number = moon__alloc_array(runtime, n, sizeof *f->number);
   f->given = moon__alloc_array(runtime, n, sizeof *f->given);
   f->again = moon__alloc_array(runtime, n, MAX_AGAIN * sizeof *f->again);
   f->cost = moon__alloc_array(runtime, n, sizeof *f->cost);
   int *first = moon__alloc_array(runtime, n, sizeof *first);
-  if (f->of && f->clusters && f->given && f->again && f->cost && first && list_users(f)) {
+  bool ok = false;
+  if (f->of && f->number && f->given && f->again && f->cost && first && list_users(f)) {
     const moon_value *from;
     for (int i = 0; i < g->nnodes; i++) f->cost[i] = cost_of(f, i, &from);
     for (int i = 0; i < g->noutputs; i++) f->given[index_of(f, g->outputs[i]->node)] = true;
     for (int i = 0; i < g->neffects; i++) f->given[index_of(f, g->effects[i]->node)] = true;
-    for (int i = g->nnodes - 1; i >= 0; i--) {
-      place_node(f, i);
+    ok = true;
+    for (int i = g->nnodes - 1; ok && i >= 0; i--) {
+      ok = place_node(f, i);
       first[f->of[i]] = i;
       for (int k = 0; k < MAX_AGAIN; k++)
         if (f->again[i * MAX_AGAIN + k]) first[f->again[i * MAX_AGAIN + k] - 1] = i;
     }
-    made = rebuild(f, first);
-  } else {
-    moon__fail_memory(f->env->ctx);
   }
+  if (ok) made = rebuild(f, first);
+  else moon__fail_memory(f->env->ctx);
   moon__free(runtime, first);
   moon__free(runtime, f->cost);
   moon__free(runtime, f->again);
   moon__free(runtime, f->given);
   moon__free(runtime, f->clusters);
+  moon__free(runtime, f->number);
   moon__free(runtime, f->of);
   moon__free(runtime, f->users);
   moon__free(runtime, f->user_start);

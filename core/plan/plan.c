@@ -663,6 +663,21 @@ static moon_status list_variables(planner *pl) {
   return MOON_OK;
 }
 
+/* Room for what the nodes will need, but for copies: growing step by step touches twice the memory. */
+static bool reserve(planner *pl) {
+  moon_program *p = pl->p;
+  const moon_graph *g = pl->g;
+  int nlaunches = 0, noperands = 0;
+  for (int i = 0; i < g->nnodes; i++) {
+    const moon_node *n = g->nodes[i];
+    if (n->ninputs == 0 || (n->op->flags & MOON_OPF_VIEW)) continue;
+    nlaunches++;
+    noperands += n->ninputs + n->noutputs;
+  }
+  return MOON_RESERVE(p->runtime, p->launches, p->launch_capacity, nlaunches) && moon__map_reserve(&pl->places, g->nnodes) &&
+         MOON_RESERVE(p->runtime, p->operands, p->operand_capacity, noperands);
+}
+
 static void free_places(planner *pl) {
   for (place_block *b = pl->blocks, *next; b; b = next) {
     next = b->next;
@@ -670,23 +685,22 @@ static void free_places(planner *pl) {
   }
 }
 
+static bool is_prologue(const moon_program *p, const moon_launch *l) {
+  int out = l->nout ? p->operands[l->operands + l->nin].buffer : -1;
+  return out >= 0 && p->buffers[out].kind == MOON_BUFFER_PERSISTENT;
+}
+
 /* Moves the launches that only use what lasts to the front, keeping their order. */
 static moon_status split_prologue(planner *pl) {
   moon_program *p = pl->p;
-  moon_launch *sorted = moon__alloc_array(p->runtime, (size_t)p->nlaunches, sizeof *sorted);
-  int n = 0;
-  if (!sorted) return moon__fail_memory(pl->ctx);
-  for (int pass = 0; pass < 2; pass++) {
-    for (int i = 0; i < p->nlaunches; i++) {
-      const moon_launch *l = &p->launches[i];
-      int out = l->nout ? p->operands[l->operands + l->nin].buffer : -1;
-      bool lasting = out >= 0 && p->buffers[out].kind == MOON_BUFFER_PERSISTENT;
-      if (lasting == (pass == 0)) sorted[n++] = *l;
-    }
-    if (pass == 0) p->nprologue = n;
-  }
-  if (n) memcpy(p->launches, sorted, (size_t)n * sizeof *sorted); /* a program may only pass its inputs on */
-  moon__free(p->runtime, sorted);
+  moon_launch *l = p->launches;
+  int n = p->nlaunches, at = n;
+  for (int i = 0; i < n; i++) p->nprologue += is_prologue(p, &l[i]);
+  moon_launch *first = moon__alloc_array(p->runtime, (size_t)p->nprologue, sizeof *first);
+  if (!first) return moon__fail_memory(pl->ctx);
+  for (int i = n - 1, k = p->nprologue; i >= 0; i--) *(is_prologue(p, &l[i]) ? &first[--k] : &l[--at]) = l[i];
+  if (p->nprologue) memcpy(l, first, (size_t)p->nprologue * sizeof *l);
+  moon__free(p->runtime, first);
   return MOON_OK;
 }
 
@@ -694,6 +708,7 @@ static moon_status plan_all(planner *pl, moon_map *used) {
   const moon_graph *g = pl->g;
   pl->order = moon__alloc_array(pl->ctx->runtime, (size_t)g->nnodes, sizeof *pl->order);
   moon_status s = pl->order ? moon__plan_order(pl->ctx, g, pl->order) : moon__fail_memory(pl->ctx);
+  if (s == MOON_OK && !reserve(pl)) s = moon__fail_memory(pl->ctx);
   if (s == MOON_OK) s = list_variables(pl);
   if (s == MOON_OK) s = list_used(pl, used);
   if (s == MOON_OK) s = mark_late(pl);
