@@ -6,6 +6,7 @@
 */
 #include "executor.h"
 
+#include <stdatomic.h>
 #include <string.h>
 
 #include "base/alloc.h"
@@ -633,19 +634,13 @@ moon_tensor *moon_run_result(const moon_run *run, int i) {
 }
 
 static moon_run *take_idle(moon_context *ctx, moon_program *p) {
-  moon__mutex_lock(ctx->runtime->lock);
-  moon_run *run = p->idle;
-  p->idle = NULL;
-  moon__mutex_unlock(ctx->runtime->lock);
+  moon_run *run = atomic_exchange(&p->idle, NULL);
   return run ? run : make(ctx, p, SIZE_MAX);
 }
 
-static void give_idle(moon_context *ctx, moon_program *p, moon_run *run) {
-  moon__mutex_lock(ctx->runtime->lock);
-  bool kept = !p->idle;
-  if (kept) p->idle = run;
-  moon__mutex_unlock(ctx->runtime->lock);
-  if (!kept) moon__run_free(run);
+static void give_idle(moon_program *p, moon_run *run) {
+  moon_run *none = NULL;
+  if (!atomic_compare_exchange_strong(&p->idle, &none, run)) moon__run_free(run);
 }
 
 moon_status moon__program_run(moon_context *ctx, moon_program *p, moon_tensor *const *inputs, moon_tensor **outputs, uint64_t step,
@@ -661,7 +656,7 @@ moon_status moon__program_run(moon_context *ctx, moon_program *p, moon_tensor *c
     if (!outputs[i]) outputs[i] = moon_tensor_retain(run->results[i]);
   }
   unbind(run);
-  give_idle(ctx, p, run);
+  give_idle(p, run);
   return s;
 }
 

@@ -198,7 +198,7 @@ static void dots(float *c, int64_t c_step, const float *a, int64_t a_step, const
 /* ---- Few rows: c stays in the first-level cache, b passes by once, `depth` of its rows side by side ---- */
 
 MOON_INLINE void stream_rows(float *c, int64_t c_step, const float *a, int64_t a_row, int64_t a_column, const float *b,
-                             int64_t b_step, int64_t n, const int rows, const int depth, const bool ahead) {
+                             int64_t b_step, int64_t n, const int rows, const int depth) {
   vf av[MOON_GEMM_STREAM_ROWS][8], bv[8];
   MOON_UNROLL(4) for (int r = 0; r < rows; r++)
     MOON_UNROLL(8) for (int k = 0; k < depth; k++) av[r][k] = vsplat(a[r * a_row + k * a_column]);
@@ -207,7 +207,7 @@ MOON_INLINE void stream_rows(float *c, int64_t c_step, const float *a, int64_t a
     MOON_UNROLL(8) for (int k = 0; k < depth; k++) {
       const float *p = b + k * b_step + j;
       bv[k] = left >= VL ? vload(p) : vload_part(p, left);
-      if (ahead && j % 16 == 0) __builtin_prefetch(p + depth * b_step);
+      if (depth > 1 && j % 16 == 0) __builtin_prefetch(p + depth * b_step);
     }
     MOON_UNROLL(4) for (int r = 0; r < rows; r++) {
       float *y = c + r * c_step + j;
@@ -219,11 +219,10 @@ MOON_INLINE void stream_rows(float *c, int64_t c_step, const float *a, int64_t a
   }
 }
 
-#define STREAM(rows, depth)                                                                                              \
-  case rows:                                                                                                             \
-    for (; i + 2 * depth <= k; i += depth, a += depth * a_column, b += depth * b_step)                                   \
-      stream_rows(c, c_step, a, a_row, a_column, b, b_step, n, rows, depth, true);                                       \
-    for (; i < k; i++, a += a_column, b += b_step) stream_rows(c, c_step, a, a_row, a_column, b, b_step, n, rows, 1, false); \
+#define STREAM(rows, depth)                                                                 \
+  case rows:                                                                                \
+    for (; i + depth <= k; i += depth, a += depth * a_column, b += depth * b_step)          \
+      stream_rows(c, c_step, a, a_row, a_column, b, b_step, n, rows, depth);                \
     break;
 static void stream(float *c, int64_t c_step, const float *a, int64_t a_row, int64_t a_column, const float *b, int64_t b_step,
                    int64_t m, int64_t n, int64_t k) {
@@ -234,6 +233,8 @@ static void stream(float *c, int64_t c_step, const float *a, int64_t a_row, int6
     STREAM(3, 4)
     STREAM(4, 4)
   }
+  for (; i < k; i++, a += a_column, b += b_step)
+    for (int64_t r = 0; r < m; r++) stream_rows(c + r * c_step, 0, a + r * a_row, 0, 0, b, 0, n, 1, 1);
 }
 
 #define IN_ROWS(width, vectors, rows) [MOON_GEMM_ROWS][width][rows] = rows_##width##_##rows,

@@ -62,7 +62,7 @@ struct moon_program {
   size_t arena_bytes, persistent_bytes, constant_bytes;
   double compile_us;
   _Atomic bool superseded; /* it was tuned: whoever compiles its graph again gets a new one */
-  moon_run *idle; /* a run kept for the next moon_program_run; under the runtime's lock */
+  moon_run *_Atomic idle; /* a run kept for the next moon_program_run */
 };
 
 /* Plans a graph that went through the passes. */

@@ -96,9 +96,17 @@ void *moon__lua_test(lua_State *L, const moon_bind *b, int idx, moon_lua_kind ki
   return o->ptr;
 }
 
+/* Is o, the userdata at idx or NULL, of this kind? */
+static bool is_kind(lua_State *L, const moon_bind *b, int idx, const moon_object *o, moon_lua_kind kind) {
+  if (!o || !lua_getmetatable(L, idx)) return false;
+  bool same = lua_topointer(L, -1) == b->metatable[kind];
+  lua_pop(L, 1);
+  return same;
+}
+
 void *moon__lua_check(lua_State *L, const moon_bind *b, int idx, moon_lua_kind kind, const char *who, const char *what) {
   const moon_object *o = lua_touserdata(L, idx);
-  if (moon__lua_kind(L, b, idx) != kind) {
+  if (!is_kind(L, b, idx, o, kind)) {
     moon__lua_fail(L, "%s: %s must be a %s, got %s", who, what, moon__lua_kind_name(kind), moon__lua_describe(L, b, idx).s);
     return NULL;
   }
@@ -202,9 +210,12 @@ static int index_object(lua_State *L) {
   return lua_tocfunction(L, lua_upvalueindex(3))(L);
 }
 
-static int no_property(lua_State *L) {
-  lua_pushnil(L);
-  return 1;
+/* The table of methods and properties on top becomes __index. */
+static void push_index(lua_State *L, int bind_idx, lua_CFunction property) {
+  lua_pushvalue(L, bind_idx);
+  lua_insert(L, -2);
+  lua_pushcfunction(L, property);
+  lua_pushcclosure(L, index_object, 3);
 }
 
 static void add_properties(lua_State *L, const char *const *names) {
@@ -238,10 +249,8 @@ void moon__lua_class_open(lua_State *L, moon_bind *b, int bind_idx, const moon_l
     add_functions(L, bind_idx, c->methods);
     if (c->kind == MOON_LUA_PROGRAM) moon__lua_program_methods(L, bind_idx);
     add_properties(L, c->properties);
-    lua_pushvalue(L, bind_idx);
-    lua_pushvalue(L, -2);
-    lua_pushcfunction(L, c->property ? c->property : no_property);
-    lua_pushcclosure(L, index_object, 3);
+    lua_pushvalue(L, -1);
+    if (c->property) push_index(L, bind_idx, c->property); /* else Lua looks into the table itself, which is faster */
     lua_setfield(L, -3, "__index");
     lua_setfield(L, -2, "__names"); /* for completion at the prompt */
   }

@@ -27,10 +27,10 @@ static moon_lua_program *self(lua_State *L, const moon_bind *b, const char *who)
 
 /* ---- arguments of run: the table stands at 2 ---- */
 
-/* Pushes args[name], the name being an upvalue. */
-static bool push_option(lua_State *L, int upvalue) {
+/* Pushes args[name] of the table of arguments at idx, the name being an upvalue. */
+static bool push_option(lua_State *L, int idx, int upvalue) {
   lua_pushvalue(L, lua_upvalueindex(upvalue));
-  lua_rawget(L, 2);
+  lua_rawget(L, idx);
   return !lua_isnil(L, -1);
 }
 
@@ -47,31 +47,33 @@ static void check_keys(lua_State *L, const moon_bind *b, int expected) {
   moon__lua_fail(L, "run: the entries of the table do not fit: a list without gaps is expected");
 }
 
-/* Makes sure that entry i of the inputs is a Tensor: others are converted and take its place in a table of their own. */
+/* Makes sure that the input on top is a Tensor. */
 static void convert_input(lua_State *L, moon_bind *b, const moon_type *type) {
   int idx = lua_gettop(L);
-  if (moon__lua_kind(L, b, idx) == MOON_LUA_OTHER) moon__lua_tensor_from_table(L, b, idx, type->dtype, "run");
+  moon_lua_kind kind = moon__lua_kind(L, b, idx);
+  if (kind == MOON_LUA_TENSOR) return;
+  if (kind == MOON_LUA_OTHER) moon__lua_tensor_from_table(L, b, idx, type->dtype, "run");
   else moon__lua_numbers(L, b, idx, "run");
   lua_replace(L, idx);
 }
 
 typedef struct run_args {
-  int nconverted, first_converted; /* inputs that were no Tensors stand on the stack */
-  int out_idx;                     /* the table of outputs, 0: none */
-  int first_block;                 /* blocks for outputs that are not given */
+  int first_in;  /* the inputs, which stand on the stack, as Tensors */
+  int out_idx;   /* the table of outputs, 0: none */
+  int first_out; /* the outputs on the stack: Tensors that were given, or blocks */
   uint64_t step;
   double budget_us;
   bool sliced;
 } run_args;
 
 static void read_numbers(lua_State *L, const moon_bind *b, run_args *a, int *named) {
-  if (push_option(L, UP_STEP)) {
+  if (push_option(L, 2, UP_STEP)) {
     int64_t step = moon__lua_int(L, b, -1, "run", "step");
     if (step < 0) moon__lua_fail(L, "run: step must be 0 or more, got %s", moon__lua_describe(L, b, -1).s);
     a->step = (uint64_t)step;
     ++*named;
   }
-  if (push_option(L, UP_BUDGET)) {
+  if (push_option(L, 2, UP_BUDGET)) {
     a->budget_us = moon__lua_num(L, b, -1, "run", "budget_us");
     if (!(a->budget_us >= 0)) moon__lua_fail(L, "run: budget_us must be 0 or more, got %s", moon__lua_describe(L, b, -1).s);
     a->sliced = true;
@@ -86,7 +88,7 @@ static void check_out(lua_State *L, const moon_bind *b, const moon_lua_program *
     moon__lua_fail(L, "run: out has %d tensors, the program has %d outputs", (int)moon__lua_rawlen(L, -1), p->nout);
 }
 
-/* Reads everything that may raise or allocate; leaves the table of outputs and converted inputs on the stack. */
+/* Reads everything that may raise or allocate; leaves the table of outputs and the inputs on the stack. */
 static run_args read_args(lua_State *L, moon_bind *b, const moon_lua_program *p) {
   run_args a = {.step = 0};
   int named = 0;
@@ -95,53 +97,41 @@ static run_args read_args(lua_State *L, moon_bind *b, const moon_lua_program *p)
     moon__lua_fail(L, "run: the program takes %d inputs, got %d", p->nin, (int)moon__lua_rawlen(L, 2));
   if (p->nin > MAX_ARRAYS || p->nout > MAX_ARRAYS) moon__lua_fail(L, "run: more than %d inputs or outputs", MAX_ARRAYS);
   read_numbers(L, b, &a, &named);
-  if (push_option(L, UP_OUT)) {
+  if (push_option(L, 2, UP_OUT)) {
     check_out(L, b, p);
     a.out_idx = lua_gettop(L);
     named++;
   }
   check_keys(L, b, p->nin + named);
   luaL_checkstack(L, p->nin + p->nout + 8, "too many tensors");
-  a.first_converted = lua_gettop(L) + 1;
+  a.first_in = lua_gettop(L) + 1;
   for (int i = 0; i < p->nin; i++) {
     lua_rawgeti(L, 2, i + 1);
-    if (moon__lua_kind(L, b, -1) == MOON_LUA_TENSOR) lua_pop(L, 1);
-    else convert_input(L, b, &p->in[i]);
+    convert_input(L, b, &p->in[i]);
   }
   return a;
 }
 
 static void read_inputs(lua_State *L, const moon_bind *b, const moon_lua_program *p, const run_args *a, moon_tensor **in) {
-  int converted = a->first_converted;
-  for (int i = 0; i < p->nin; i++) {
-    lua_rawgeti(L, 2, i + 1);
-    if (moon__lua_kind(L, b, -1) == MOON_LUA_TENSOR) in[i] = moon__lua_check(L, b, -1, MOON_LUA_TENSOR, "run", "an input");
-    else in[i] = moon__lua_check(L, b, converted++, MOON_LUA_TENSOR, "run", "an input");
-    lua_pop(L, 1);
-  }
+  for (int i = 0; i < p->nin; i++) in[i] = moon__lua_check(L, b, a->first_in + i, MOON_LUA_TENSOR, "run", "an input");
 }
 
-/* out[i], or NULL. */
-static moon_tensor *given_output(lua_State *L, const moon_bind *b, const run_args *a, int i) {
-  moon_tensor *t = NULL;
-  if (!a->out_idx) return NULL;
-  lua_rawgeti(L, a->out_idx, i + 1);
-  if (!lua_isnil(L, -1)) t = moon__lua_check(L, b, -1, MOON_LUA_TENSOR, "run", "an entry of out");
-  lua_pop(L, 1);
-  return t;
-}
-
-/* Pushes for each output the tensor given, or an empty block. */
-static void push_outputs(lua_State *L, const moon_bind *b, const moon_lua_program *p, run_args *a) {
-  a->first_block = lua_gettop(L) + 1;
+/* Pushes for each output the tensor given, or an empty block; given[i]: which of them. */
+static void push_outputs(lua_State *L, const moon_lua_program *p, run_args *a, bool *given) {
+  a->first_out = lua_gettop(L) + 1;
   for (int i = 0; i < p->nout; i++) {
-    if (given_output(L, b, a, i)) lua_rawgeti(L, a->out_idx, i + 1);
-    else moon__lua_block(L);
+    if (a->out_idx) lua_rawgeti(L, a->out_idx, i + 1);
+    given[i] = a->out_idx && !lua_isnil(L, -1);
+    if (a->out_idx && !given[i]) lua_pop(L, 1);
+    if (!given[i]) moon__lua_block(L);
   }
 }
 
-static void read_outputs(lua_State *L, const moon_bind *b, const moon_lua_program *p, const run_args *a, moon_tensor **out) {
-  for (int i = 0; i < p->nout; i++) out[i] = given_output(L, b, a, i);
+/* NULL: not given. */
+static void read_outputs(lua_State *L, const moon_bind *b, const moon_lua_program *p, const run_args *a, const bool *given,
+                         moon_tensor **out) {
+  for (int i = 0; i < p->nout; i++)
+    out[i] = given[i] ? moon__lua_check(L, b, a->first_out + i, MOON_LUA_TENSOR, "run", "an entry of out") : NULL;
 }
 
 /* ---- whole runs ---- */
@@ -151,16 +141,15 @@ static int run_whole(lua_State *L, moon_bind *b, const moon_lua_program *p, run_
   bool given[MAX_ARRAYS], all = true;
   size_t bytes = 0;
   moon_status status;
-  push_outputs(L, b, p, a);
+  push_outputs(L, p, a, given);
   read_inputs(L, b, p, a, in);
-  read_outputs(L, b, p, a, out);
-  for (int i = 0; i < p->nout; i++) given[i] = out[i] != NULL;
+  read_outputs(L, b, p, a, given, out);
   moon__lua_no_origin(b);
   status = moon_program_run(b->ctx, self(L, b, "run")->head.ptr, in, out, a->step);
   for (int i = 0; i < p->nout; i++) {
     if (given[i] || !out[i]) continue;
     bytes += moon_tensor_bytes(out[i]);
-    all = moon__lua_take(L, b, a->first_block + i, MOON_LUA_TENSOR, out[i]) && all;
+    all = moon__lua_take(L, b, a->first_out + i, MOON_LUA_TENSOR, out[i]) && all;
   }
   if (status != MOON_OK || !all) return moon__lua_raise(L, b);
   if (bytes > 0) moon__lua_account(L, b, bytes);
@@ -190,21 +179,12 @@ static void push_room(lua_State *L, int n) {
 }
 
 static void keep(lua_State *L, const moon_lua_program *p, const run_args *a) {
-  int first = a->first_converted, last = a->first_block + p->nout, n = 0;
-  push_room(L, last - first + p->nin + 1);
+  push_room(L, p->nout + p->nin + 1);
   lua_pushvalue(L, 2);
-  lua_rawseti(L, -2, ++n);
-  for (int i = a->first_block; i < last; i++) {
-    lua_pushvalue(L, i);
-    lua_rawseti(L, -2, ++n);
-  }
-  for (int i = first; i < a->first_block; i++) {
-    lua_pushvalue(L, i);
-    lua_rawseti(L, -2, ++n);
-  }
-  for (int i = 0; i < p->nin; i++) {
-    lua_rawgeti(L, 2, i + 1);
-    lua_rawseti(L, -2, ++n);
+  lua_rawseti(L, -2, 1);
+  for (int i = 0; i < p->nout + p->nin; i++) {
+    lua_pushvalue(L, i < p->nout ? a->first_out + i : a->first_in + i - p->nout);
+    lua_rawseti(L, -2, i + 2);
   }
   lua_pop(L, 1);
 }
@@ -224,29 +204,31 @@ void moon__lua_program_forget(lua_State *L, int idx) {
 }
 
 /* Outputs that were not given are made before the run starts. */
-static void fill_blocks(lua_State *L, moon_bind *b, const moon_lua_program *p, const run_args *a) {
+static void fill_blocks(lua_State *L, moon_bind *b, const moon_lua_program *p, const run_args *a, const bool *given) {
   for (int i = 0; i < p->nout; i++) {
     moon_type type = moon_program_output_type(self(L, b, "run")->head.ptr, i);
     moon_tensor *t;
-    if (given_output(L, b, a, i)) continue;
+    if (given[i]) continue;
     t = moon__tensor_empty(b->ctx, type.dtype, type.shape.ndim, type.shape.dim);
-    moon__lua_push_tensor(L, b, a->first_block + i, t, t ? moon_tensor_bytes(t) : 0);
+    moon__lua_push_tensor(L, b, a->first_out + i, t, t ? moon_tensor_bytes(t) : 0);
   }
 }
 
 static void start(lua_State *L, moon_bind *b, moon_lua_program *p, run_args *a) {
   moon_tensor *in[MAX_ARRAYS], *out[MAX_ARRAYS];
+  bool given[MAX_ARRAYS];
   moon__lua_no_origin(b);
   if (p->running) moon_run_cancel(b->ctx, p->head.holding->run);
   p->running = false;
   if (!p->head.holding->run) p->head.holding->run = moon_run_new(b->ctx, p->head.ptr);
   if (!p->head.holding->run) moon__lua_raise(L, b);
-  push_outputs(L, b, p, a);
-  fill_blocks(L, b, p, a);
+  push_outputs(L, p, a, given);
+  read_outputs(L, b, p, a, given, out);
+  fill_blocks(L, b, p, a, given);
   keep(L, p, a);
   self(L, b, "run"); /* finalizers may have run */
   read_inputs(L, b, p, a, in);
-  for (int i = 0; i < p->nout; i++) out[i] = moon__lua_check(L, b, a->first_block + i, MOON_LUA_TENSOR, "run", "an output");
+  for (int i = 0; i < p->nout; i++) out[i] = moon__lua_check(L, b, a->first_out + i, MOON_LUA_TENSOR, "run", "an output");
   if (moon_run_start(b->ctx, p->head.holding->run, in, out, a->step) != MOON_OK) moon__lua_raise(L, b);
   p->running = true;
 }
@@ -274,7 +256,7 @@ static int resume(lua_State *L, moon_bind *b, moon_lua_program *p) {
     lua_rawgeti(L, kept, 1);
     lua_replace(L, 2);
   }
-  if (push_option(L, UP_BUDGET)) budget_us = moon__lua_num(L, b, -1, "run", "budget_us");
+  if (push_option(L, 2, UP_BUDGET)) budget_us = moon__lua_num(L, b, -1, "run", "budget_us");
   lua_settop(L, kept);
   return go_on(L, b, p, budget_us);
 }
@@ -294,14 +276,10 @@ static bool same_entries(lua_State *L, int x, int y, int n) {
 /* Do the tables at 2 and y have the same step, and the same tensors for the outputs? */
 static bool same_options(lua_State *L, int y, const moon_lua_program *p) {
   int top = lua_gettop(L);
-  lua_pushvalue(L, lua_upvalueindex(UP_STEP));
-  lua_rawget(L, 2);
-  lua_pushvalue(L, lua_upvalueindex(UP_STEP));
-  lua_rawget(L, y);
-  lua_pushvalue(L, lua_upvalueindex(UP_OUT));
-  lua_rawget(L, 2);
-  lua_pushvalue(L, lua_upvalueindex(UP_OUT));
-  lua_rawget(L, y);
+  push_option(L, 2, UP_STEP);
+  push_option(L, y, UP_STEP);
+  push_option(L, 2, UP_OUT);
+  push_option(L, y, UP_OUT);
   bool same = lua_rawequal(L, top + 1, top + 2);
   if (same && !lua_rawequal(L, top + 3, top + 4))
     same = lua_istable(L, top + 3) && lua_istable(L, top + 4) && same_entries(L, top + 3, top + 4, p->nout);
@@ -316,7 +294,7 @@ static bool is_resume(lua_State *L, const moon_lua_program *p) {
   lua_rawgeti(L, -1, 1);
   int begun = lua_gettop(L);
   bool same = lua_rawequal(L, 2, begun);
-  if (!same && lua_istable(L, 2) && push_option(L, UP_BUDGET))
+  if (!same && lua_istable(L, 2) && push_option(L, 2, UP_BUDGET))
     same = count_keys(L, 2) == count_keys(L, begun) && same_entries(L, 2, begun, p->nin) && same_options(L, begun, p);
   lua_settop(L, begun - 1);
   return same;
@@ -348,13 +326,12 @@ static int run(lua_State *L) {
 /* ---- runs in the background ---- */
 
 /* Pushes { program, an entry per output }. */
-static void push_kept_of_ticket(lua_State *L, const moon_bind *b, const moon_lua_program *p, const run_args *a) {
+static void push_kept_of_ticket(lua_State *L, const moon_lua_program *p, const run_args *a) {
   lua_createtable(L, p->nout + 1, 0);
   lua_pushvalue(L, 1);
   lua_rawseti(L, -2, 1);
   for (int i = 0; i < p->nout; i++) {
-    if (given_output(L, b, a, i)) lua_rawgeti(L, a->out_idx, i + 1);
-    else moon__lua_block(L);
+    lua_pushvalue(L, a->first_out + i);
     lua_rawseti(L, -2, i + 2);
   }
 }
@@ -365,10 +342,13 @@ static int start_ticket(lua_State *L) {
   moon_bind *b = moon__lua_bind(L);
   moon_lua_program *p = self(L, b, "start");
   moon_tensor *in[MAX_ARRAYS], *out[MAX_ARRAYS];
+  bool given[MAX_ARRAYS];
   lua_settop(L, 2);
   run_args a = read_args(L, b, p);
   if (a.sliced) return moon__lua_fail(L, "start: budget_us goes with run, not with start");
-  push_kept_of_ticket(L, b, p, &a);
+  push_outputs(L, p, &a, given);
+  read_outputs(L, b, p, &a, given, out);
+  push_kept_of_ticket(L, p, &a);
   moon_lua_ticket *t = moon__lua_ticket_push(L, p->nout);
   self(L, b, "start"); /* finalizers may have run */
   moon__lua_own(L, b, -1, MOON_LUA_TICKET, t);
@@ -377,7 +357,7 @@ static int start_ticket(lua_State *L) {
   own->spare = NULL;
   if (!of_ticket->run) return moon__lua_raise(L, b);
   read_inputs(L, b, p, &a, in);
-  read_outputs(L, b, p, &a, out);
+  read_outputs(L, b, p, &a, given, out);
   moon__lua_no_origin(b);
   if (moon_run_background(b->ctx, of_ticket->run, in, out, a.step) == MOON_OK) return 1;
   own->spare = of_ticket->run;

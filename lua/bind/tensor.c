@@ -256,7 +256,6 @@ void moon__lua_set(lua_State *L, moon_bind *b, moon_tensor *t, int idx, const ch
 ** back. */
 static int set(lua_State *L) {
   moon_bind *b = moon__lua_bind(L);
-  self(L, b, "set");
   lua_settop(L, 2);
   moon__lua_set(L, b, self(L, b, "set"), 2, "set");
   lua_settop(L, 1);

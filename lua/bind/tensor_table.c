@@ -20,6 +20,7 @@ void moon__lua_push_element(lua_State *L, moon_dtype dtype, const void *element)
     case MOON_DTYPE_u8: moon__lua_pushint64(L, *(const uint8_t *)element); break;
     case MOON_DTYPE_i32: moon__lua_pushint64(L, *(const int32_t *)element); break;
     case MOON_DTYPE_i64: moon__lua_pushint64(L, *(const int64_t *)element); break;
+    case MOON_DTYPE_f32: lua_pushnumber(L, (lua_Number) * (const float *)element); break;
     default: {
       double x;
       moon__convert(&x, MOON_DTYPE_f64, element, dtype);
@@ -59,6 +60,8 @@ moon_lua_element moon__lua_element(lua_State *L, const moon_bind *b, int idx, mo
 }
 
 /* ---- tables to tensors ---- */
+
+enum { STACKED = 16 }; /* numbers of a table that stand on the stack at once, at most */
 
 typedef struct table_scan {
   const char *who;
@@ -117,6 +120,11 @@ static void check_leaf(lua_State *L, const moon_bind *b, table_scan *s, int leve
                    moon__lua_describe(L, b, -1).s);
 }
 
+/* Entry i is done with: are it and those before it to be popped? Of numbers a few at a time, as calls cost more than they do. */
+static bool is_popped(const table_scan *s, int level, int64_t i) {
+  return level + 1 < s->ndim || i % STACKED == STACKED - 1 || i + 1 == s->shape[level];
+}
+
 /* The table on top is level deep; its box must be full. */
 static void check_box(lua_State *L, const moon_bind *b, table_scan *s, int level) {
   int64_t n = s->shape[level];
@@ -127,18 +135,23 @@ static void check_box(lua_State *L, const moon_bind *b, table_scan *s, int level
     moon__lua_fail(L, "%s: ragged table: %d entries in table%s, %d in the first of its kind", s->who, (int)moon__lua_rawlen(L, -1),
                    position(s, level).s, (int)n);
   if (n == 0) refuse_names(L, s, level);
+  int box = lua_gettop(L);
   for (int64_t i = 0; i < n; i++) {
     s->at[level] = i;
-    lua_rawgeti(L, -1, (int)(i + 1));
+    lua_rawgeti(L, box, (int)(i + 1));
     if (level + 1 < s->ndim) check_box(L, b, s, level + 1);
     else check_leaf(L, b, s, level + 1);
-    lua_pop(L, 1);
+    if (is_popped(s, level, i)) lua_settop(L, box);
   }
 }
 
-/* The value on top, at `at`. */
-static void store(lua_State *L, const moon_bind *b, moon_dtype dtype, char *at, const char *who) {
-  moon_lua_element e = moon__lua_element(L, b, -1, dtype, who);
+/* The value on top, which was looked at, at `at`. */
+static void store(lua_State *L, const moon_bind *b, const table_scan *s, moon_dtype dtype, char *at) {
+  if (dtype == MOON_DTYPE_f32 && !s->booleans) {
+    *(float *)(void *)at = (float)lua_tonumber(L, -1);
+    return;
+  }
+  moon_lua_element e = moon__lua_element(L, b, -1, dtype, s->who);
   memcpy(at, &e, moon_dtype_bytes(dtype));
 }
 
@@ -146,18 +159,19 @@ static void store(lua_State *L, const moon_bind *b, moon_dtype dtype, char *at, 
 static void fill_box(lua_State *L, const moon_bind *b, const table_scan *s, int level, moon_dtype dtype, char *at,
                      const int64_t *strides) {
   ptrdiff_t step = (ptrdiff_t)strides[level] * (ptrdiff_t)moon_dtype_bytes(dtype);
+  int box = lua_gettop(L);
   for (int64_t i = 0; i < s->shape[level]; i++) {
-    lua_rawgeti(L, -1, (int)(i + 1));
+    lua_rawgeti(L, box, (int)(i + 1));
     if (level + 1 < s->ndim) fill_box(L, b, s, level + 1, dtype, at + i * step, strides);
-    else store(L, b, dtype, at + i * step, s->who);
-    lua_pop(L, 1);
+    else store(L, b, s, dtype, at + i * step);
+    if (is_popped(s, level, i)) lua_settop(L, box);
   }
 }
 
 static void fill(lua_State *L, const moon_bind *b, int idx, const table_scan *s, moon_dtype dtype, char *data,
                  const int64_t *strides) {
   lua_pushvalue(L, idx);
-  if (s->ndim == 0) store(L, b, dtype, data, s->who);
+  if (s->ndim == 0) store(L, b, s, dtype, data);
   else fill_box(L, b, s, 0, dtype, data, strides);
   lua_pop(L, 1);
 }
@@ -175,7 +189,7 @@ static void fill_through(lua_State *L, moon_bind *b, int idx, const table_scan *
 
 /* The first look at the table at idx. */
 static void look_at(lua_State *L, const moon_bind *b, int idx, table_scan *s) {
-  luaL_checkstack(L, 2 * MOON_MAX_DIMS + 8, "nested table");
+  luaL_checkstack(L, 2 * MOON_MAX_DIMS + STACKED + 8, "nested table");
   measure(L, idx, s);
   lua_pushvalue(L, idx);
   if (s->ndim == 0) check_leaf(L, b, s, 0);
@@ -228,20 +242,27 @@ void moon__lua_write_table(lua_State *L, moon_bind *b, moon_tensor *t, int idx, 
 
 /* ---- tensors to tables ---- */
 
+/* The entries that a table for this axis has, and the bytes from one to the next. */
+static int count_entries(lua_State *L, const moon_tensor *t, int axis, const int64_t *strides, ptrdiff_t *step) {
+  int64_t n = moon_tensor_size(t, axis);
+  *step = 0; /* strides of tensors without elements may be of any size */
+  if (moon_tensor_count(t) > 0) *step = (ptrdiff_t)strides[axis] * (ptrdiff_t)moon_dtype_bytes(moon_tensor_dtype(t));
+  if (n >= INT32_MAX) moon__lua_fail(L, "totable: %s entries are too many for a table", moon__lua_count(n).s);
+  return (int)n;
+}
+
 /* Pushes the box of axes [axis, ndim) whose first element is at. */
 static void push_box(lua_State *L, const moon_tensor *t, int axis, const char *at, const int64_t *strides) {
   if (axis == moon_tensor_ndim(t)) {
     moon__lua_push_element(L, moon_tensor_dtype(t), at);
     return;
   }
-  int64_t n = moon_tensor_size(t, axis);
-  ptrdiff_t step = 0; /* strides of tensors without elements may be of any size */
-  if (moon_tensor_count(t) > 0) step = (ptrdiff_t)strides[axis] * (ptrdiff_t)moon_dtype_bytes(moon_tensor_dtype(t));
-  if (n >= INT32_MAX) moon__lua_fail(L, "totable: %s entries are too many for a table", moon__lua_count(n).s);
-  lua_createtable(L, (int)n, 0);
-  for (int64_t i = 0; i < n; i++) {
+  ptrdiff_t step;
+  int n = count_entries(L, t, axis, strides, &step);
+  lua_createtable(L, n, 0);
+  for (int i = 0; i < n; i++) {
     push_box(L, t, axis + 1, at + i * step, strides);
-    lua_rawseti(L, -2, (int)(i + 1));
+    lua_rawseti(L, -2, i + 1);
   }
 }
 
@@ -267,29 +288,27 @@ void moon__lua_push_table(lua_State *L, moon_bind *b, const moon_tensor *t) {
 
 /* The table on top gets the box of axes [axis, ndim) whose first element is at, and no entries beyond. */
 static void refill_box(lua_State *L, const moon_tensor *t, int axis, const char *at, const int64_t *strides) {
-  int64_t n = moon_tensor_size(t, axis);
-  ptrdiff_t step = 0;
-  if (moon_tensor_count(t) > 0) step = (ptrdiff_t)strides[axis] * (ptrdiff_t)moon_dtype_bytes(moon_tensor_dtype(t));
-  if (n >= INT32_MAX) moon__lua_fail(L, "totable: %s entries are too many for a table", moon__lua_count(n).s);
-  for (int64_t i = 0; i < n; i++) {
+  ptrdiff_t step;
+  int n = count_entries(L, t, axis, strides, &step);
+  for (int i = 0; i < n; i++) {
     if (axis + 1 == moon_tensor_ndim(t)) {
       moon__lua_push_element(L, moon_tensor_dtype(t), at + i * step);
-      lua_rawseti(L, -2, (int)(i + 1));
+      lua_rawseti(L, -2, i + 1);
       continue;
     }
-    lua_rawgeti(L, -1, (int)(i + 1));
+    lua_rawgeti(L, -1, i + 1);
     if (lua_type(L, -1) != LUA_TTABLE) {
       lua_pop(L, 1);
       lua_newtable(L);
       lua_pushvalue(L, -1);
-      lua_rawseti(L, -3, (int)(i + 1));
+      lua_rawseti(L, -3, i + 1);
     }
     refill_box(L, t, axis + 1, at + i * step, strides);
     lua_pop(L, 1);
   }
-  for (size_t more = moon__lua_rawlen(L, -1); (int64_t)more > n; more--) {
+  for (int more = (int)moon__lua_rawlen(L, -1); more > n; more--) {
     lua_pushnil(L);
-    lua_rawseti(L, -2, (int)more);
+    lua_rawseti(L, -2, more);
   }
 }
 
