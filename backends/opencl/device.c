@@ -243,7 +243,9 @@ static void opencl_trim(moon_device *device) { moon__cl_units_trim(device->data)
 static const char *opencl_target(const moon_device *device) { return moon__cl_of(device)->target; }
 
 /* Other composites are inlined: their bodies fuse. */
-static bool opencl_has_kernel(moon_device *device, const moon_node *node) { return moon__cl_winograd_has(device->data, node); }
+static bool opencl_has_kernel(moon_device *device, const moon_node *node) {
+  return moon__cl_winograd_has(device->data, node) || moon__cl_recurrent_has(device->data, node);
+}
 
 const moon_backend moon__opencl_backend = {
     .name = "opencl",

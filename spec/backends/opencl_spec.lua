@@ -195,6 +195,39 @@ describe("OpenCL on " .. device.model, function()
     end
   end)
 
+  -- An LSTM's outputs and, for the sum of their squares, its gradients. Sizes: batch, steps, units; b 5 and 19 leave tiles in part.
+  local function lstm_case(b, t, u, dtype, masked, backwards)
+    ml.seed(b)
+    local x = { ml.randn({ b, t, 3 }, dtype), ml.randn({ 3, 4 * u }, dtype), ml.randn({ u, 4 * u }, dtype) / math.sqrt(u),
+      ml.randn({ 4 * u }, dtype), ml.randn({ b, u }, dtype), ml.randn({ b, u }, dtype) }
+    local inputs, mask = {}, ml.rand { b, t }
+    for i, one in ipairs(x) do inputs[i] = core.placeholder("x" .. i, one.dtype, one.shape) end
+    if masked then x[7], inputs[7] = mask:lt(0.6), core.placeholder("mask", "bool", { b, t }) end
+    local args = { table.unpack(inputs) }
+    args[#args + 1] = { go_backwards = backwards }
+    local y, h, c = core.lstm(table.unpack(args))
+    local outputs = core.gradients((y * y + y):sum() + (h * h):sum() + (c * c):sum(), { table.unpack(inputs, 1, 6) })
+    for _, out in ipairs { y, h, c } do outputs[#outputs + 1] = out end
+    return core.graph(inputs, outputs), x
+  end
+
+  it("takes a recurrent layer through all its steps in one launch, by rows, on CPU devices", function()
+    local jobs = {}
+    for i, case in ipairs { { 5, 4, 48, "f32" }, { 19, 3, 16, "f32", true, true }, { 3, 3, 24, "f64", true } } do
+      if case[4] == "f32" or device.f64 then
+        local graph, tensors = lstm_case(table.unpack(case))
+        local job = compare.job("lstm " .. i, graph, tensors, case[4] == "f32" and 4e-6 or 1e-11)
+        if device.kind == "cpu" then
+          local text = job.program:explain()
+          assert.is_truthy(text:find("opencl_lstm_sequence_grad", 1, true))
+          assert.is_nil(text:find("scan", 1, true))
+        end
+        jobs[#jobs + 1] = job
+      end
+    end
+    compare.check(jobs)
+  end)
+
   it("computes random graphs as the CPU does", function()
     local jobs = {}
     for seed = 1, soak and 2000 or 4 do
