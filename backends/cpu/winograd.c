@@ -25,6 +25,7 @@ typedef struct winograd_plan {
   moon_winograd_tiles source, target; /* as tiles of one and the same grid */
   int positions, height;
   int64_t c, f, block, blocks, columns, column_blocks;
+  int64_t grain, grains; /* tiles that a job of that phase transforms, and such jobs of a block */
   int64_t v_step, m_step; /* from position to position */
   int64_t m_row;          /* from tile to tile */
   bool apart;             /* transformed in a phase of its own */
@@ -46,11 +47,11 @@ static void run_prepare(const moon_call *call, int64_t first, int64_t last) {
   memset(scratch(call, p->zeros), 0, (size_t)p->c * sizeof(float));
 }
 
-/* Tiles of a block -> v [positions][tiles][c]. */
-static void transform_block(const winograd_plan *p, const moon_call *call, int64_t block, float *v) {
-  int64_t from = block * p->block, to = moon__min_i64(p->source.count, from + p->block);
+/* Tiles [from, from + n) of a block -> v [positions][tiles][c]. */
+static void transform(const winograd_plan *p, const moon_call *call, int64_t block, int64_t from, int64_t n, float *v) {
+  int64_t tile = block * p->block + from, to = moon__min_i64(p->source.count, tile + moon__min_i64(n, p->block - from));
   moon__winograd_gather(&p->source, p->transforms->source[p->target.size / 4], p->positions, input(call, 0),
-                        scratch(call, p->zeros), v, p->v_step, from, to);
+                        scratch(call, p->zeros), v + from * p->c, p->v_step, tile, to);
 }
 
 static float *block_v(const winograd_plan *p, const moon_call *call, int64_t block) {
@@ -59,7 +60,10 @@ static float *block_v(const winograd_plan *p, const moon_call *call, int64_t blo
 
 static void run_transform(const moon_call *call, int64_t first, int64_t last) {
   const winograd_plan *p = call->state;
-  for (int64_t block = first; block < last; block++) transform_block(p, call, block, block_v(p, call, block));
+  for (int64_t job = first; job < last; job++) {
+    int64_t block = job / p->grains;
+    transform(p, call, block, job % p->grains * p->grain, p->grain, block_v(p, call, block));
+  }
 }
 
 /* v times the filters from column on -> m [positions][tiles][columns]. What is the same for all places is added at the position
@@ -103,7 +107,7 @@ static void make_block(const winograd_plan *p, const moon_call *call, const job_
     unused = m;
     m = scratch(call, p->m_all) + b->from * p->m_row;
   } else {
-    if (!p->apart) transform_block(p, call, b->block, v);
+    if (!p->apart) transform(p, call, b->block, 0, p->block, v);
     for (int k = 0; k < p->positions; k++)
       multiply(p, p->apart ? block_v(p, call, b->block) : v, u, start, m, k, b->to - b->from, b->columns);
   }
@@ -237,6 +241,8 @@ static void choose_blocks(winograd_plan *p) {
   p->blocks = moon__ceildiv_i64(tiles, p->block);
   p->column_blocks = moon__ceildiv_i64(p->f, p->columns);
   p->apart = p->by_position || p->column_blocks > 1;
+  p->grain = moon__winograd_grain(p->block, p->c);
+  p->grains = moon__ceildiv_i64(p->block, p->grain);
   p->m_row = p->by_position ? p->f : p->columns;
   p->v_step = (p->by_position ? tiles : p->block) * p->c + 16;
   p->m_step = (p->by_position ? tiles : p->block) * p->m_row + 16;
@@ -288,7 +294,7 @@ moon_status moon__cpu_winograd_conv_plan(const moon_fast *f, moon_choice *c) {
   }
   bool finish = p->finish && !p->finish->plain;
   moon__fast_phase(c, run_prepare, 1);
-  if (p->apart) moon__fast_phase(c, run_transform, p->blocks);
+  if (p->apart) moon__fast_phase(c, run_transform, p->blocks * p->grains);
   if (p->by_position) moon__fast_phase(c, run_position, p->positions * p->column_blocks);
   moon__fast_phase(c, finish ? run_finished : run_product, p->blocks * (p->by_position ? 1 : p->column_blocks));
   if (finish && p->finish->reduces) moon__fast_phase(c, run_combine, moon__finish_combine_jobs(p->finish));

@@ -23,6 +23,7 @@ typedef struct grad_plan {
   int height;
   bool apart;
   int64_t c, f, block, blocks, segment, segments; /* block: tiles; segment: blocks */
+  int64_t grain, grains; /* tiles that a job transforms, and such jobs of a block */
   int64_t rows, columns, row_blocks, column_blocks;
   int64_t v_step, d_step, m_step; /* from position to position */
   size_t slots, slot_bytes, zeros, v_at, parts; /* v_at: of all blocks, v then d */
@@ -38,12 +39,14 @@ static void run_prepare(const moon_call *call, int64_t first, int64_t last) {
   memset(scratch(call, p->zeros), 0, (size_t)moon__max_i64(p->c, p->f) * sizeof(float));
 }
 
-static void transform_block(const grad_plan *p, const moon_call *call, int64_t block, float *v) {
-  int64_t from = block * p->block, to = moon__min_i64(p->x.count, from + p->block);
+/* Tiles [from, from + n) of a block, whose v begins at v. */
+static void transform(const grad_plan *p, const moon_call *call, int64_t block, int64_t from, int64_t n, float *v) {
+  int64_t tile = block * p->block + from, to = moon__min_i64(p->x.count, tile + moon__min_i64(n, p->block - from));
   const float *zeros = scratch(call, p->zeros);
-  float *d = v + POSITIONS * p->v_step;
-  moon__winograd_gather(&p->x, p->transforms->source[TILE / 4], POSITIONS, input(call, 0), zeros, v, p->v_step, from, to);
-  moon__winograd_gather(&p->dy, p->transforms->target_grad[TILE / 4], POSITIONS, input(call, 1), zeros, d, p->d_step, from, to);
+  float *d = v + POSITIONS * p->v_step + from * p->f;
+  v += from * p->c;
+  moon__winograd_gather(&p->x, p->transforms->source[TILE / 4], POSITIONS, input(call, 0), zeros, v, p->v_step, tile, to);
+  moon__winograd_gather(&p->dy, p->transforms->target_grad[TILE / 4], POSITIONS, input(call, 1), zeros, d, p->d_step, tile, to);
 }
 
 static float *block_v(const grad_plan *p, const moon_call *call, int64_t block) {
@@ -52,7 +55,10 @@ static float *block_v(const grad_plan *p, const moon_call *call, int64_t block) 
 
 static void run_transform(const moon_call *call, int64_t first, int64_t last) {
   const grad_plan *p = call->state;
-  for (int64_t block = first; block < last; block++) transform_block(p, call, block, block_v(p, call, block));
+  for (int64_t job = first; job < last; job++) {
+    int64_t block = job / p->grains;
+    transform(p, call, block, job % p->grains * p->grain, p->grain, block_v(p, call, block));
+  }
 }
 
 /* Rows and columns of dw that a job makes. */
@@ -95,7 +101,7 @@ static void run_product(const moon_call *call, int64_t first, int64_t last) {
     w.columns = moon__min_i64(p->columns, p->f - w.column);
     for (int64_t b = from; b < moon__min_i64(p->blocks, from + p->segment); b++) {
       float *v = p->apart ? block_v(p, call, b) : own;
-      if (!p->apart) transform_block(p, call, b, v);
+      if (!p->apart) transform(p, call, b, 0, p->block, v);
       multiply(p, &w, v, m, moon__min_i64(p->block, p->x.count - b * p->block), b > from);
     }
     float *dw = p->segments > 1 ? scratch(call, p->parts) + segment * 9 * p->c * p->f : (float *)(void *)call->out[0].data;
@@ -137,7 +143,6 @@ static void choose_blocks(grad_plan *p) {
     p->rows = moon__min_i64(p->c, 2 * moon__gemm_height(p->c, p->height));
     p->columns = moon__min_i64(p->f, 4 * lanes);
   }
-  
   p->block = moon__ceildiv_i64(p->x.count, moon__ceildiv_i64(p->x.count, p->apart ? 32 : 28));
   p->blocks = moon__ceildiv_i64(p->x.count, p->block);
   p->row_blocks = moon__ceildiv_i64(p->c, p->rows);
@@ -146,6 +151,8 @@ static void choose_blocks(grad_plan *p) {
   p->segment = moon__max_i64(1, moon__min_i64(p->blocks, (int64_t)(80 / us)));
   p->segments = moon__ceildiv_i64(p->blocks, p->segment);
   p->segment = moon__ceildiv_i64(p->blocks, p->segments);
+  p->grain = moon__winograd_grain(p->block, p->c + p->f);
+  p->grains = moon__ceildiv_i64(p->block, p->grain);
   p->v_step = p->block * p->c + 16;
   p->d_step = p->block * p->f + 16;
   p->m_step = p->rows * p->columns + 16;
@@ -181,7 +188,7 @@ moon_status moon__cpu_winograd_grad_plan(const moon_fast *f, moon_choice *c) {
   choose_blocks(p);
   if (!lay_out(p, f->device, c)) return MOON_ESIZE;
   moon__fast_phase(c, run_prepare, 1);
-  if (p->apart) moon__fast_phase(c, run_transform, p->blocks);
+  if (p->apart) moon__fast_phase(c, run_transform, p->blocks * p->grains);
   moon__fast_phase(c, run_product, p->segments * p->row_blocks * p->column_blocks);
   if (p->segments > 1) moon__fast_phase(c, run_sum, moon__ceildiv_i64(9 * p->c * p->f, SUM_BLOCK));
   return MOON_OK;

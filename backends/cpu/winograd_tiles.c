@@ -3,6 +3,8 @@
 
 #include "base/size.h"
 
+enum { TRANSFORM_FLOATS = 4096 }; /* of one position, about 50 us */
+
 bool moon__winograd_fits(const moon_node *node, const moon_geometry *g) {
   if (!MOON_ISA_PICK(moon__cpu_isa(), moon__winograd_set)->source[0]) return false;
   for (int i = 0; i < node->ninputs; i++)
@@ -52,6 +54,11 @@ void moon__winograd_gather(const moon_winograd_tiles *s, moon_winograd_fn fn, in
     fn(in, y, s->channels);
     for (int k = 0; k < positions; k++) y[k] += s->channels;
   }
+}
+
+int64_t moon__winograd_grain(int64_t block, int64_t channels) {
+  int64_t parts = moon__ceildiv_i64(block * channels, TRANSFORM_FLOATS);
+  return moon__ceildiv_i64(block, moon__min_i64(block, parts));
 }
 
 void moon__winograd_targets(const moon_winograd_tiles *s, int64_t t, float *y, float *unused, float **at) {

@@ -25,6 +25,8 @@ void moon__winograd_tiles_of(const moon_geometry *g, int m, bool backward, moon_
 ** has all channels. */
 void moon__winograd_gather(const moon_winograd_tiles *s, moon_winograd_fn fn, int positions, const float *x, const float *zeros,
                            float *out, int64_t step, int64_t from, int64_t to);
+/* So many tiles of a block are transformed by one job, of `channels` in all. */
+int64_t moon__winograd_grain(int64_t block, int64_t channels);
 /* Pointers to the places of tile t, row by row, channel 0. */
 void moon__winograd_targets(const moon_winograd_tiles *s, int64_t t, float *y, float *unused, float **at);
 #endif
