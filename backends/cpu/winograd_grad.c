@@ -14,7 +14,7 @@
 #include "winograd.h"
 #include "winograd_tiles.h"
 
-enum { TILE = 4, POSITIONS = 36, SUM_BLOCK = 4096, CACHED_SUMS = 600000 };
+enum { TILE = 4, POSITIONS = 36, SUM_BLOCK = 4096, CACHED_SUMS = 600000, PART_SUMS = 8192 };
 
 typedef struct grad_plan {
   const moon_gemm_set *set;
@@ -39,14 +39,19 @@ static void run_prepare(const moon_call *call, int64_t first, int64_t last) {
   memset(scratch(call, p->zeros), 0, (size_t)moon__max_i64(p->c, p->f) * sizeof(float));
 }
 
-/* Tiles [from, from + n) of a block, whose v begins at v. */
-static void transform(const grad_plan *p, const moon_call *call, int64_t block, int64_t from, int64_t n, float *v) {
+/* Rows and columns of dw that a job makes. */
+typedef struct part { int64_t row, rows, column, columns; } part;
+
+/* Tiles [from, from + n) of a block, whose v begins at v, for these columns. */
+static void transform(const grad_plan *p, const moon_call *call, const part *w, int64_t block, int64_t from, int64_t n, float *v) {
+  moon_winograd_tiles dy = p->dy;
   int64_t tile = block * p->block + from, to = moon__min_i64(p->x.count, tile + moon__min_i64(n, p->block - from));
   const float *zeros = scratch(call, p->zeros);
-  float *d = v + POSITIONS * p->v_step + from * p->f;
+  float *d = v + POSITIONS * p->v_step + from * p->f + w->column;
+  dy.wide = w->columns;
   v += from * p->c;
   moon__winograd_gather(&p->x, p->transforms->source[TILE / 4], POSITIONS, input(call, 0), zeros, v, p->v_step, tile, to);
-  moon__winograd_gather(&p->dy, p->transforms->target_grad[TILE / 4], POSITIONS, input(call, 1), zeros, d, p->d_step, tile, to);
+  moon__winograd_gather(&dy, p->transforms->target_grad[TILE / 4], POSITIONS, input(call, 1) + w->column, zeros, d, p->d_step, tile, to);
 }
 
 static float *block_v(const grad_plan *p, const moon_call *call, int64_t block) {
@@ -57,12 +62,9 @@ static void run_transform(const moon_call *call, int64_t first, int64_t last) {
   const grad_plan *p = call->state;
   for (int64_t job = first; job < last; job++) {
     int64_t block = job / p->grains;
-    transform(p, call, block, job % p->grains * p->grain, p->grain, block_v(p, call, block));
+    transform(p, call, &(part){.columns = p->f}, block, job % p->grains * p->grain, p->grain, block_v(p, call, block));
   }
 }
-
-/* Rows and columns of dw that a job makes. */
-typedef struct part { int64_t row, rows, column, columns; } part;
 
 /* m [positions][rows][columns] (+)= v' d over the tiles of a block. */
 static void multiply(const grad_plan *p, const part *w, const float *v, float *m, int64_t tiles, bool add) {
@@ -101,7 +103,7 @@ static void run_product(const moon_call *call, int64_t first, int64_t last) {
     w.columns = moon__min_i64(p->columns, p->f - w.column);
     for (int64_t b = from; b < moon__min_i64(p->blocks, from + p->segment); b++) {
       float *v = p->apart ? block_v(p, call, b) : own;
-      if (!p->apart) transform(p, call, b, 0, p->block, v);
+      if (!p->apart) transform(p, call, &w, b, 0, p->block, v);
       multiply(p, &w, v, m, moon__min_i64(p->block, p->x.count - b * p->block), b > from);
     }
     float *dw = p->segments > 1 ? scratch(call, p->parts) + segment * 9 * p->c * p->f : (float *)(void *)call->out[0].data;
@@ -139,6 +141,8 @@ static void choose_blocks(grad_plan *p) {
   double rate = lanes == 16 ? 180e3 : 90e3;
   p->apart = POSITIONS * p->c * p->f > CACHED_SUMS;
   p->rows = p->c, p->columns = p->f;
+  int64_t few = moon__max_i64(2 * lanes, PART_SUMS / p->c / (2 * lanes) * (2 * lanes));
+  if (p->columns > few) p->columns = few;
   if (p->apart) {
     p->rows = moon__min_i64(p->c, 2 * moon__gemm_height(p->c, p->height));
     p->columns = moon__min_i64(p->f, 4 * lanes);

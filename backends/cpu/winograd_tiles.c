@@ -22,8 +22,8 @@ void moon__winograd_tiles_of(const moon_geometry *g, int m, bool backward, moon_
     t.image[i] = backward ? g->in[i + 1] : g->out[i + 1];
     s.start[i] = backward ? g->pad_lo[i + 1] - 2 : -g->pad_lo[i + 1];
   }
-  s.channels = backward ? g->c_out : g->c_in;
-  t.channels = backward ? g->c_in : g->c_out;
+  s.channels = s.wide = backward ? g->c_out : g->c_in;
+  t.channels = t.wide = backward ? g->c_in : g->c_out;
   s.rows = t.rows = moon__ceildiv_i64(t.image[0], m);
   s.columns = t.columns = moon__ceildiv_i64(t.image[1], m);
   s.count = t.count = g->batch * t.rows * t.columns;
@@ -51,7 +51,7 @@ void moon__winograd_gather(const moon_winograd_tiles *s, moon_winograd_fn fn, in
   for (int64_t t = from; t < to; t++) {
     list_places(s, t, place);
     for (int i = 0; i < s->size * s->size; i++) in[i] = place[i] < 0 ? zeros : x + place[i];
-    fn(in, y, s->channels);
+    fn(in, y, s->wide);
     for (int k = 0; k < positions; k++) y[k] += s->channels;
   }
 }

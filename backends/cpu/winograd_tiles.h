@@ -13,7 +13,7 @@ typedef struct moon_winograd_tiles {
   int step;                 /* from tile to tile: m */
   int64_t start[2];         /* of the first tile */
   int64_t image[2];         /* rows and places of an image */
-  int64_t channels;
+  int64_t channels, wide;   /* of them `wide` are transformed */
   int64_t rows, columns, count; /* tiles: down an image, along it, of all images */
 } moon_winograd_tiles;
 
