@@ -104,7 +104,7 @@ static void choose_tiles(model *x, moon_gemm_tuning *t) {
 
 static void choose_way(const moon_gemm_set *set, const moon_product *p, moon_gemm_tuning *t) {
   bool dense = rows_lie_dense(p);
-  if (p->m <= 3 && p->a_column == 1 && !dense && p->b_row == 1) t->way = MOON_GEMM_DOTS;
+  if (p->a_column == 1 && p->b_row == 1 && (p->n == 1 || (p->m <= 3 && !dense))) t->way = MOON_GEMM_DOTS;
   else if (p->m <= MOON_GEMM_STREAM_ROWS && dense && p->k > 1) t->way = MOON_GEMM_STREAM;
   /* Rows of b that lie along k are read in place as the rows of the product turned round; a, the smaller, is packed instead. */
   else t->turned = !dense && p->b_row == 1 && p->m < p->n / 2 && p->m <= 4 * set->rows[2];
@@ -155,6 +155,14 @@ static void choose_stream(const moon_product *p, moon_gemm_tuning *t) {
   t->segments = moon__max_i64(1, moon__min_i64(parts, k / t->k_block));
 }
 
+/* Jobs take parts of long dots, too. */
+static void cut_dots(const moon_product *p, moon_gemm_tuning *t) {
+  int64_t parts = 4 * (t->m_block + moon__min_i64(p->n, t->n_block)) * p->k / STREAM_BYTES;
+  if (parts < 2 || (p->finished && p->n > MOON_GEMM_SUM_FLOATS)) return;
+  t->k_block = 1024;
+  t->segments = parts;
+}
+
 void moon__gemm_choose(const moon_gemm_set *set, const moon_product *p, moon_gemm_tuning *t) {
   model x = {.set = set, .near_bytes = (double)moon__cache_bytes(2) / 2};
   double best = -1;
@@ -180,6 +188,7 @@ void moon__gemm_choose(const moon_gemm_set *set, const moon_product *p, moon_gem
     try_segments(&x, *t, &best, &found);
   }
   *t = found;
+  if (t->way == MOON_GEMM_DOTS) cut_dots(&x.p, t);
 }
 
 /* ---- Numbers from elsewhere ---- */
