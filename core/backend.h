@@ -128,6 +128,8 @@ typedef struct moon_backend {
   /* Runs jobs [first, last) of a phase; threads false: on the calling thread. A device may run them later, in order. */
   moon_status (*run)(moon_context *ctx, moon_device *device, moon_kernel_fn kernel, const moon_call *call, int64_t first,
                      int64_t last, bool threads);
+  /* A run has asked for its last launch: what the device still waits with, for more to come, begins now. NULL: nothing waits. */
+  moon_status (*submit)(moon_context *ctx, moon_device *device);
   moon_status (*limits)(moon_context *ctx, moon_device *device, moon_limits *limits); /* NULL: not known */
   /* Waits for the run that call is of, moves what its kernels reported to *fault, and clears it. NULL: kernels report at once. */
   moon_status (*check)(moon_context *ctx, moon_device *device, const moon_call *call, moon_fault *fault);

@@ -537,7 +537,8 @@ moon_status moon__run_advance(moon_context *ctx, moon_run *run, moon_slice *slic
     if (pause) return MOON_OK;
   }
   bool over = true;
-  moon_status s = slice->deadline > 0 ? poll_device(ctx, run, &over) : MOON_OK;
+  moon_status s = p->device->backend->submit ? p->device->backend->submit(ctx, p->device) : MOON_OK;
+  if (s == MOON_OK && slice->deadline > 0) s = poll_device(ctx, run, &over);
   if (s == MOON_OK && !over) return MOON_OK;
   if (s == MOON_OK) s = check_late(ctx, run);
   run->prologue_done = s == MOON_OK;

@@ -14,6 +14,7 @@
 #include "base/context.h"
 #include "base/size.h"
 #include "family.h"
+#include "step.h"
 
 enum { MOST_PLATFORMS = 16, MOST_DEVICES = 32 };
 
@@ -190,16 +191,19 @@ static void *opencl_buffer_new(moon_device *device, size_t bytes, char **host_da
 
 static void opencl_buffer_free(moon_device *device, void *handle) {
   moon_cl_device *d = device->data;
-  if (handle) d->cl.clReleaseMemObject(handle);
+  if (!handle) return;
+  moon__cl_forget(d, NULL, handle);
+  d->cl.clReleaseMemObject(handle);
 }
 
 static moon_status opencl_buffer_read(moon_context *ctx, moon_device *device, void *handle, size_t offset, void *host, size_t bytes) {
   moon_cl_device *d = device->data;
   if (bytes == 0) return MOON_OK;
   moon__mutex_lock(d->lock);
-  int32_t code = d->cl.clEnqueueReadBuffer(d->queue, handle, 1, offset, bytes, host, 0, NULL, NULL);
+  moon_status s = moon__cl_submit(ctx, d, false);
+  int32_t code = s == MOON_OK ? d->cl.clEnqueueReadBuffer(d->queue, handle, 1, offset, bytes, host, 0, NULL, NULL) : CL_SUCCESS;
   moon__mutex_unlock(d->lock);
-  return code == CL_SUCCESS ? MOON_OK : moon__cl_fail(ctx, d, code, "reading %zu bytes", bytes);
+  return s != MOON_OK ? s : code == CL_SUCCESS ? MOON_OK : moon__cl_fail(ctx, d, code, "reading %zu bytes", bytes);
 }
 
 /* Waits: the caller's memory may change afterwards. */
@@ -208,9 +212,10 @@ static moon_status opencl_buffer_write(moon_context *ctx, moon_device *device, v
   moon_cl_device *d = device->data;
   if (bytes == 0) return MOON_OK;
   moon__mutex_lock(d->lock);
-  int32_t code = d->cl.clEnqueueWriteBuffer(d->queue, handle, 1, offset, bytes, host, 0, NULL, NULL);
+  moon_status s = moon__cl_submit(ctx, d, false);
+  int32_t code = s == MOON_OK ? d->cl.clEnqueueWriteBuffer(d->queue, handle, 1, offset, bytes, host, 0, NULL, NULL) : CL_SUCCESS;
   moon__mutex_unlock(d->lock);
-  return code == CL_SUCCESS ? MOON_OK : moon__cl_fail(ctx, d, code, "writing %zu bytes", bytes);
+  return s != MOON_OK ? s : code == CL_SUCCESS ? MOON_OK : moon__cl_fail(ctx, d, code, "writing %zu bytes", bytes);
 }
 
 static moon_status opencl_buffer_copy(moon_context *ctx, moon_device *device, void *to, size_t to_offset, void *from,
@@ -218,9 +223,10 @@ static moon_status opencl_buffer_copy(moon_context *ctx, moon_device *device, vo
   moon_cl_device *d = device->data;
   if (bytes == 0) return MOON_OK;
   moon__mutex_lock(d->lock);
-  int32_t code = d->cl.clEnqueueCopyBuffer(d->queue, from, to, from_offset, to_offset, bytes, 0, NULL, NULL);
+  moon_status s = moon__cl_submit(ctx, d, false);
+  int32_t code = s == MOON_OK ? d->cl.clEnqueueCopyBuffer(d->queue, from, to, from_offset, to_offset, bytes, 0, NULL, NULL) : CL_SUCCESS;
   moon__mutex_unlock(d->lock);
-  return code == CL_SUCCESS ? MOON_OK : moon__cl_fail(ctx, d, code, "copying %zu bytes", bytes);
+  return s != MOON_OK ? s : code == CL_SUCCESS ? MOON_OK : moon__cl_fail(ctx, d, code, "copying %zu bytes", bytes);
 }
 
 /* The status block: int raised, int launch, long value, long limit. */
@@ -236,6 +242,14 @@ static moon_status opencl_check(moon_context *ctx, moon_device *device, const mo
   fault->limit = b.limit;
   fault->launch = b.launch;
   return opencl_buffer_write(ctx, device, call->arena, call->status_offset, &none, sizeof none);
+}
+
+static moon_status opencl_submit(moon_context *ctx, moon_device *device) {
+  moon_cl_device *d = device->data;
+  moon__mutex_lock(d->lock);
+  moon_status s = moon__cl_submit(ctx, d, true);
+  moon__mutex_unlock(d->lock);
+  return s;
 }
 
 static void opencl_trim(moon_device *device) { moon__cl_units_trim(device->data); }
@@ -261,6 +275,7 @@ const moon_backend moon__opencl_backend = {
     .select = moon__cl_select,
     .select_loop = moon__cl_select_loop,
     .run = moon__cl_run,
+    .submit = opencl_submit,
     .check = opencl_check,
     .poll = moon__cl_poll,
     .mark_free = moon__cl_mark_free,

@@ -1,7 +1,7 @@
 /*
 ** launch.c: a launch: the kernels ("steps") that compute one node, each with its operands and numbers. Kernel objects are made when
 ** the launch first runs; their arguments are set then, and again only when an operand lies elsewhere than the last time, so that a
-** steady run only enqueues. A kernel's parameters are: a pair (memory, offset) for each operand, its params struct when it has
+** steady run only enqueues. Small steps wait for others, to run as one kernel (join.c). A kernel's parameters are: a pair (memory, offset) for each operand, its params struct when it has
 ** params, the run's status block, the launch's number, and for random ops the four words of the generator.
 */
 #include <string.h>
@@ -10,22 +10,8 @@
 #include "base/context.h"
 #include "base/philox.h"
 #include "base/size.h"
-#include "opencl.h"
 #include "ops/attrs.h"
-
-typedef struct bound { void *handle; size_t offset; } bound;
-
-struct moon_cl_step {
-  moon_cl_step *next;
-  moon_cl_unit *unit;
-  cl_kernel kernel; /* NULL: not made yet */
-  int noperands, nparams;
-  bool exact, rng;
-  int *operands;
-  int64_t *params;
-  bound *last;   /* [noperands + 1]: what the arguments are set to; the last is the status block */
-  size_t global[3], local[3];
-};
+#include "step.h"
 
 struct moon_cl_launch {
   moon_cl_device *device;
@@ -52,9 +38,11 @@ void moon__cl_spread(const moon_cl_device *d, moon_cl_step_spec *spec, int64_t n
 static void free_step(moon_runtime *runtime, moon_cl_device *d, moon_cl_step *s) {
   if (s->kernel) d->cl.clReleaseKernel(s->kernel);
   moon__cl_unit_release(d, s->unit);
+  moon__cl_joins_free(runtime, d, s->joins);
   moon__free(runtime, s->operands);
   moon__free(runtime, s->params);
-  moon__free(runtime, s->last);
+  moon__free(runtime, s->now);
+  moon__free(runtime, s->set);
   moon__free(runtime, s);
 }
 
@@ -63,6 +51,7 @@ void moon__cl_launch_free(moon_runtime *runtime, void *state) {
   if (!l) return;
   for (moon_cl_step *s = l->first, *next; s; s = next) {
     next = s->next;
+    moon__cl_forget(l->device, s, NULL);
     free_step(runtime, l->device, s);
   }
   moon__cl_fallback_free(runtime, l->fallback);
@@ -70,6 +59,13 @@ void moon__cl_launch_free(moon_runtime *runtime, void *state) {
 }
 
 void moon__cl_launch_fall_back(moon_cl_launch *l, moon_cl_fallback *f) { l->fallback = f; }
+
+/* Work is cut into work-items that take about as long as asking for a kernel, but where it is said: two of them one after the other
+** cost no more than to be asked for by themselves. Random numbers are new arguments each time. */
+static bool is_small(const moon_cl_device *d, const moon_cl_step *s) {
+  return d->wide && !s->rng && s->global[0] <= 2 && s->global[1] <= 2 && s->global[2] <= 2 &&
+         s->global[0] * s->global[1] * s->global[2] <= 2;
+}
 
 bool moon__cl_step(moon_cl_launch *l, const moon_cl_step_spec *spec) {
   moon_runtime *runtime = l->device->device->runtime;
@@ -83,11 +79,13 @@ bool moon__cl_step(moon_cl_launch *l, const moon_cl_step_spec *spec) {
   s->unit = spec->unit;
   s->noperands = spec->noperands;
   s->nparams = nparams;
+  s->exact = spec->exact;
   s->rng = spec->rng;
   s->operands = moon__alloc_array(runtime, (size_t)spec->noperands, sizeof *s->operands);
   s->params = moon__alloc_array(runtime, (size_t)nparams, sizeof *s->params);
-  s->last = moon__alloc_array(runtime, (size_t)spec->noperands + 1, sizeof *s->last);
-  if (!s->operands || !s->params || !s->last) {
+  s->now = moon__alloc_array(runtime, (size_t)spec->noperands + 1, sizeof *s->now);
+  s->set = moon__alloc_array(runtime, (size_t)spec->noperands + 1, sizeof *s->set);
+  if (!s->operands || !s->params || !s->now || !s->set) {
     free_step(runtime, l->device, s);
     return false;
   }
@@ -95,6 +93,7 @@ bool moon__cl_step(moon_cl_launch *l, const moon_cl_step_spec *spec) {
   if (spec->nparams) memcpy(s->params, spec->params, (size_t)spec->nparams * sizeof *s->params);
   memcpy(s->global, spec->global, sizeof s->global);
   memcpy(s->local, spec->local, sizeof s->local);
+  s->small = !spec->large && is_small(l->device, s);
   if (l->last) l->last->next = s;
   else l->first = s;
   l->last = s;
@@ -103,57 +102,71 @@ bool moon__cl_step(moon_cl_launch *l, const moon_cl_step_spec *spec) {
 
 /* ---- Running ---- */
 
-static bound place_of(const moon_call *call, int operand) {
-  if (operand == MOON_CL_SCRATCH) return (bound){call->arena, call->scratch_offset};
+static moon_cl_bound place_of(const moon_call *call, int operand) {
+  if (operand == MOON_CL_SCRATCH) return (moon_cl_bound){call->arena, call->scratch_offset};
   const moon_array *a = operand < call->nin ? &call->in[operand] : &call->out[operand - call->nin];
-  return (bound){a->handle, a->offset_bytes};
+  return (moon_cl_bound){a->handle, a->offset_bytes};
 }
 
-/* Sets the pair of arguments of a place. */
-static int32_t set_place(const moon_cl *cl, cl_kernel k, uint32_t at, bound b) {
+/* Notes what this run has to say to a step. */
+static void note(moon_cl_step *s, const moon_call *call) {
+  for (int i = 0; i < s->noperands; i++) s->now[i] = place_of(call, s->operands[i]);
+  s->now[s->noperands] = (moon_cl_bound){call->arena, call->status_offset};
+  s->launch = call->launch;
+  s->what = call->node->op->name;
+  if (!s->rng) return;
+  const moon_random_attrs *a = call->attrs;
+  moon_philox r = moon__philox(call->rng->seed, call->rng->step, call->rng->fold, a->stream + call->rng->stream);
+  const uint32_t words[4] = {r.key[0], r.key[1], r.step, r.stream};
+  memcpy(s->words, words, sizeof words);
+}
+
+int32_t moon__cl_set_place(const moon_cl *cl, cl_kernel k, uint32_t at, moon_cl_bound b) {
   uint64_t offset = b.offset;
   int32_t code = cl->clSetKernelArg(k, at, sizeof b.handle, &b.handle);
   return code == CL_SUCCESS ? cl->clSetKernelArg(k, at + 1, sizeof offset, &offset) : code;
 }
 
-static int32_t set_arguments(const moon_cl *cl, moon_cl_step *s, const moon_call *call, bool fresh) {
+static int32_t set_arguments(const moon_cl *cl, moon_cl_step *s, bool fresh) {
   int32_t code = CL_SUCCESS;
   uint32_t at = 0;
   for (int i = 0; code == CL_SUCCESS && i <= s->noperands; i++, at += 2) {
-    bool status = i == s->noperands;
-    bound b = status ? (bound){call->arena, call->status_offset} : place_of(call, s->operands[i]);
-    if (status && s->nparams) {
+    if (i == s->noperands && s->nparams) {
       if (fresh) code = cl->clSetKernelArg(s->kernel, at, (size_t)s->nparams * sizeof *s->params, s->params);
       at++;
     }
-    if (code == CL_SUCCESS && (fresh || b.handle != s->last[i].handle || b.offset != s->last[i].offset))
-      code = set_place(cl, s->kernel, at, b);
-    s->last[i] = b;
+    if (code == CL_SUCCESS && (fresh || !moon__cl_same_bound(s->now[i], s->set[i])))
+      code = moon__cl_set_place(cl, s->kernel, at, s->now[i]);
+    s->set[i] = s->now[i];
   }
-  int32_t launch = call->launch;
-  if (code == CL_SUCCESS && fresh) code = cl->clSetKernelArg(s->kernel, at, sizeof launch, &launch);
-  if (code == CL_SUCCESS && s->rng) {
-    const moon_random_attrs *a = call->attrs;
-    moon_philox r = moon__philox(call->rng->seed, call->rng->step, call->rng->fold, a->stream + call->rng->stream);
-    uint32_t words[4] = {r.key[0], r.key[1], r.step, r.stream};
-    code = cl->clSetKernelArg(s->kernel, at + 1, sizeof words, words);
-  }
+  if (code == CL_SUCCESS && fresh) code = cl->clSetKernelArg(s->kernel, at, sizeof s->launch, &s->launch);
+  if (code == CL_SUCCESS && s->rng) code = cl->clSetKernelArg(s->kernel, at + 1, sizeof s->words, s->words);
   return code;
 }
 
-static moon_status run_step(moon_context *ctx, moon_cl_device *d, moon_cl_step *s, const moon_call *call) {
+moon_status moon__cl_step_run(moon_context *ctx, moon_cl_device *d, moon_cl_step *s) {
   bool fresh = !s->kernel;
   if (fresh) {
-    moon_status made = moon__cl_kernel(ctx, d, s->unit, call->node->op->name, &s->kernel);
+    moon_status made = moon__cl_kernel(ctx, d, s->unit, s->what, &s->kernel);
     if (made != MOON_OK) return made;
   }
-  int32_t code = set_arguments(&d->cl, s, call, fresh);
+  int32_t code = set_arguments(&d->cl, s, fresh);
   if (code == CL_SUCCESS)
     code = d->cl.clEnqueueNDRangeKernel(d->queue, s->kernel, 3, NULL, s->global, s->local, 0, NULL, NULL);
   if (code == CL_SUCCESS) return MOON_OK;
   d->cl.clReleaseKernel(s->kernel); /* its arguments may be half set */
   s->kernel = NULL;
-  return moon__cl_fail(ctx, d, code, "running '%s'", call->node->op->name);
+  return moon__cl_fail(ctx, d, code, "running '%s'", s->what);
+}
+
+/* Before a step that runs by itself comes what was kept. */
+static moon_status run_step(moon_context *ctx, moon_cl_device *d, moon_cl_step *s, const moon_call *call) {
+  if (!s->small) {
+    moon_status kept = moon__cl_submit(ctx, d, true);
+    if (kept != MOON_OK) return kept;
+  }
+  note(s, call);
+  return s->small ? moon__cl_defer(ctx, d, s, call->fault) : moon__cl_step_run(ctx, d, s);
 }
 
 moon_status moon__cl_run(moon_context *ctx, moon_device *device, moon_kernel_fn kernel, const moon_call *call, int64_t first,
@@ -164,12 +177,12 @@ moon_status moon__cl_run(moon_context *ctx, moon_device *device, moon_kernel_fn 
   (void)kernel;
   if (first >= last) return MOON_OK;
   if (d->process != moon__process_id()) return moon__fail(ctx, MOON_EDEVICE, "opencl: a forked process cannot use '%s'", d->model);
-  if (l->fallback) return moon__cl_fallback_run(ctx, d, l->fallback, call);
   moon__mutex_lock(d->lock);
+  if (l->fallback) s = moon__cl_submit(ctx, d, true);
   for (moon_cl_step *step = l->first; s == MOON_OK && step; step = step->next) s = run_step(ctx, d, step, call);
   if (s == MOON_OK && !threads) (void)d->cl.clFlush(d->queue); /* a slice: the device is to begin before the next */
   moon__mutex_unlock(d->lock);
-  return s;
+  return s == MOON_OK && l->fallback ? moon__cl_fallback_run(ctx, d, l->fallback, call) : s;
 }
 
 moon_status moon__cl_poll(moon_context *ctx, moon_device *device, void **mark, bool *over) {

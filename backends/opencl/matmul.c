@@ -36,7 +36,7 @@ static bool add_plain(moon_cl_choice *c) {
 ** of k after the other; it packs the panels of b, one at a time, into a place of its own in scratch, where they stay in a near cache.
 ** a is read where it lies, or, where its rows are neighbours, packed for the block. ---- */
 
-enum { PIECE = 512 }; /* of k */
+enum { PIECE = 512, ITEM = 65536 }; /* of k; multiplications that are worth a work-item */
 
 /* p: m n k, steps of a: rows, k, batch, of b: k, columns, batch; row tiles and panels of a block, blocks down and along, blocks in all,
 ** numbers of a work-item's place, whether a and b are packed, piece of k. */
@@ -124,9 +124,16 @@ static bool batch_step(const moon_array *x, int64_t *step) {
 
 typedef struct blocks { int64_t tiles, panels, down, along; } blocks; /* tiles and panels of a block; blocks of y */
 
-/* Enough blocks for all processors, of rows that stay in a near cache; cut where packing again costs the least. */
-static blocks cut(const moon_cl_device *d, int64_t tiles, int64_t panels, int64_t batch, int64_t tile_numbers, int64_t a_cost, int64_t b_cost) {
-  int64_t want = moon__ceildiv_i64(4 * (int64_t)d->units, batch), near = moon__max_i64(1, 250000 / tile_numbers);
+/* Work-items for so many multiplications: some for each processor. */
+static int64_t items_for(const moon_cl_device *d, int64_t m, int64_t n, int64_t k) {
+  int64_t all;
+  if (!moon__mul_i64(m, n, &all) || !moon__mul_i64(all, k, &all)) all = INT64_MAX;
+  return moon__max_i64(1, moon__min_i64(4 * (int64_t)d->units, all / ITEM));
+}
+
+/* Enough blocks for all work-items, of rows that stay in a near cache; cut where packing again costs the least. */
+static blocks cut(int64_t items, int64_t tiles, int64_t panels, int64_t batch, int64_t tile_numbers, int64_t a_cost, int64_t b_cost) {
+  int64_t want = moon__ceildiv_i64(items, batch), near = moon__max_i64(1, 250000 / tile_numbers);
   blocks best = {0};
   double least = 0;
   for (int64_t along = 1; along <= moon__min_i64(panels, want); along *= 2) {
@@ -184,8 +191,10 @@ static bool add_tiles(moon_cl_choice *c) {
   int64_t nb = moon__cl_tile_columns(&t), tiles = moon__ceildiv_i64(m, t.rows), panels = moon__ceildiv_i64(n, nb), numbers;
   bool a_packed = tiles > 1 && a->strides[d + 1] != 1 && a->strides[d] == 1, b_packed = tiles > 2 || columns.column_step != 1;
   int64_t piece = moon__min_i64(k, PIECE);
-  blocks cuts = cut(c->d, tiles, panels, batch, t.rows * piece, a_packed ? t.rows : 0, !b_packed ? 0 : columns.column_step == 1 ? 4 : 10);
-  int64_t work = cuts.down * cuts.along * batch, items = moon__min_i64(work, 4 * (int64_t)c->d->units);
+  int64_t items = items_for(c->d, moon__mul_i64(m, batch, &numbers) ? numbers : INT64_MAX, n, k);
+  blocks cuts = cut(items, tiles, panels, batch, t.rows * piece, a_packed ? t.rows : 0, !b_packed ? 0 : columns.column_step == 1 ? 4 : 10);
+  int64_t work = cuts.down * cuts.along * batch;
+  items = moon__min_i64(work, items);
   if (!moon__mul_i64(piece, nb + (a_packed ? cuts.tiles * t.rows : 0), &numbers) || numbers > INT64_MAX - 16) return false;
   numbers = (numbers + 15) / 16 * 16;
   if (!moon__mul_size((size_t)numbers, moon_dtype_bytes(dtype) * (size_t)items, &c->choice->scratch_bytes)) return false;

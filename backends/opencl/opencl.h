@@ -5,6 +5,7 @@
 ** device.c   opens the loader, lists devices, buffers and copies
 ** unit.c     kernel sources ("units") and their programs; the disk cache is cache.c's
 ** launch.c   a launch: the kernels of one node over its operands, arguments kept, set again only when they change
+** join.c     small kernels that follow each other, run as one
 ** loop.c     prints fused loops; print.c prints the values of elementwise rows
 ** select.c   the kernel of a node; its families in matmul.c, conv.c and so on
 ** fallback.c runs a node on the CPU through copies
@@ -16,6 +17,9 @@
 #include "cl.h"
 
 typedef struct moon_cl_unit moon_cl_unit;
+typedef struct moon_cl_step moon_cl_step;
+typedef struct moon_cl_join moon_cl_join;
+enum { MOON_CL_WAITING = 64 }; /* small steps that wait, at most */
 
 typedef struct moon_cl_device {
   moon_cl cl;
@@ -32,6 +36,9 @@ typedef struct moon_cl_device {
   bool wide; /* the family of CPUs: one work-item a register tile; else that of GPUs: work-groups */
   uint64_t process; /* the process that opened it */
   moon_cl_unit *first_unit;
+  moon_cl_step *waiting[MOON_CL_WAITING]; /* small steps that wait to run as one kernel (join.c) */
+  int nwaiting;
+  const void *waiting_run; /* whose they are */
   char *cache_folder; /* NULL: nothing is kept on disk */
   int built, kept;    /* programs made from sources, from what was kept */
   double build_us;    /* what that took, and the drivers' making of kernel objects */
@@ -59,6 +66,11 @@ void moon__cl_put_bytes(moon_cl_text *t, const char *s, size_t n);
 /* The unit of this source, made when it is not known yet, with one user more. text defines the kernel `run`. NULL: memory
 ** is out. The device's lock is not held, here and below unless it is said. */
 moon_cl_unit *moon__cl_unit(moon_cl_device *d, const char *text, size_t text_bytes);
+moon_cl_unit *moon__cl_unit_locked(moon_cl_device *d, const char *text, size_t text_bytes); /* with the lock held */
+/* The unit's text as that of a function part<number>, with words of its own; see join.c. */
+void moon__cl_put_part(moon_cl_text *t, const moon_cl_unit *u, int number);
+bool moon__cl_unit_built(const moon_cl_unit *u);
+bool moon__cl_unit_failed(const moon_cl_unit *u); /* its source does not build */
 void moon__cl_unit_release(moon_cl_device *d, moon_cl_unit *u); /* one user less; NULL is fine */
 /* A new kernel object of the unit, for the op `what`; builds the unit first. With the lock held. */
 moon_status moon__cl_kernel(moon_context *ctx, moon_cl_device *d, moon_cl_unit *u, const char *what, cl_kernel *kernel);
@@ -76,7 +88,6 @@ void moon__cl_cache_write(moon_cl_device *d, const moon_cl_text *source, const v
 /* ---- launch.c ---- */
 enum { MOON_CL_PARAMS = 64, MOON_CL_SCRATCH = -1 };
 typedef struct moon_cl_fallback moon_cl_fallback;
-typedef struct moon_cl_step moon_cl_step;
 typedef struct moon_cl_launch moon_cl_launch;
 /* What a step is made of. */
 typedef struct moon_cl_step_spec {
@@ -87,6 +98,7 @@ typedef struct moon_cl_step_spec {
   const int64_t *params;  /* copied; the kernel's struct has exactly these when `exact`, else MOON_CL_PARAMS */
   bool exact;
   bool rng;               /* the kernel gets key, step and stream of the run's random numbers */
+  bool large;             /* a work-item takes far longer than a launch */
   size_t global[3], local[3];
 } moon_cl_step_spec;
 /* Work-items for EACH(i, n, block). */

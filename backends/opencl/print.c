@@ -315,7 +315,8 @@ void moon__cl_print_functions(moon_cl_text *t, const moon_loop *loop) {
     bool cast = loop->ins[i].op == MOON_OP_cast, *known = cast ? &halves : &done[dtype];
     if (moon__cl_is_vector_op(&loop->ins[i]) || *known) continue;
     *known = true;
-    if (cast) moon__cl_put(t, "%s", half_functions);
-    else moon__cl_put(t, "#define T %s\n%s#undef T\n", types[dtype].one, moon__dtype_is_float(dtype) ? float_functions : integer_functions);
+    const char *type = cast ? "half" : types[dtype].one;
+    const char *functions = cast ? half_functions : moon__dtype_is_float(dtype) ? float_functions : integer_functions;
+    moon__cl_put(t, "#ifndef KNOWS_%s\n# define KNOWS_%s\n#define T %s\n%s#undef T\n#endif\n", type, type, type, functions);
   }
 }

@@ -183,7 +183,8 @@ static bool add_forward(moon_cl_choice *c) {
   moon_cl_step_spec s = {.noperands = 2, .operands = of_pack, .nparams = 2, .params = pack};
   moon__cl_spread(c->d, &s, pack[0], 64);
   if (!moon__cl_add_tile(c, &t, z->dtype, pack_text, &s)) return false;
-  s = (moon_cl_step_spec){.noperands = 11, .operands = operands, .nparams = 6, .params = p, .global = {items_of(p), 1, 1}};
+  s = (moon_cl_step_spec){.noperands = 11, .operands = operands, .nparams = 6, .params = p, .global = {items_of(p), 1, 1},
+                         .large = true};
   return moon__cl_add_tile(c, &t, z->dtype, forward_text, &s);
 }
 
@@ -194,7 +195,8 @@ static bool add_back_steps(moon_cl_choice *c, const moon_cl_tile *t, const int64
   const int operands[11] = {G_C, G_GATES, G_STATES, G_DY, G_DH, G_DC, mask, dz + DZ, dz + DH, dz + DC, MOON_CL_SCRATCH};
   const int of_bias[2] = {dz + DBIAS, MOON_CL_SCRATCH};
   int64_t bias[3] = {p[1], 4 * p[2], p[6]};
-  moon_cl_step_spec s = {.noperands = 11, .operands = operands, .nparams = np, .params = p, .global = {items_of(p), 1, 1}};
+  moon_cl_step_spec s = {.noperands = 11, .operands = operands, .nparams = np, .params = p, .global = {items_of(p), 1, 1},
+                         .large = true};
   if (!moon__cl_add_tile(c, t, dtype, back_text, &s)) return false;
   s = (moon_cl_step_spec){.noperands = 2, .operands = of_bias, .nparams = 3, .params = bias};
   moon__cl_spread(c->d, &s, bias[1], 1024);

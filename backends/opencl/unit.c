@@ -60,10 +60,9 @@ static const char options[] = "-cl-std=CL1.2";
 
 /* ---- Units ---- */
 
-moon_cl_unit *moon__cl_unit(moon_cl_device *d, const char *text, size_t text_bytes) {
+moon_cl_unit *moon__cl_unit_locked(moon_cl_device *d, const char *text, size_t text_bytes) {
   moon_runtime *runtime = d->device->runtime;
   moon_cl_unit *u;
-  moon__mutex_lock(d->lock);
   for (u = d->first_unit; u; u = u->next) {
     if (u->bytes == text_bytes && memcmp(u->text, text, text_bytes) == 0) break;
   }
@@ -80,8 +79,30 @@ moon_cl_unit *moon__cl_unit(moon_cl_device *d, const char *text, size_t text_byt
     }
   }
   if (u) u->users++;
+  return u;
+}
+
+moon_cl_unit *moon__cl_unit(moon_cl_device *d, const char *text, size_t text_bytes) {
+  moon__mutex_lock(d->lock);
+  moon_cl_unit *u = moon__cl_unit_locked(d, text, text_bytes);
   moon__mutex_unlock(d->lock);
   return u;
+}
+
+bool moon__cl_unit_built(const moon_cl_unit *u) { return u->program != NULL; }
+bool moon__cl_unit_failed(const moon_cl_unit *u) { return u->log != NULL; }
+
+/* What it defines at the beginning of a line is undone behind it. */
+void moon__cl_put_part(moon_cl_text *t, const moon_cl_unit *u, int number) {
+  static const char define[] = "#define ";
+  moon__cl_put(t, "#define run part%d\n#define params params%d\n", number, number);
+  moon__cl_put_bytes(t, u->text, u->bytes);
+  moon__cl_put(t, "\n#undef run\n#undef params\n");
+  for (const char *line = u->text; line; line = strchr(line, '\n'), line += line != NULL) {
+    if (strncmp(line, define, sizeof define - 1) != 0) continue;
+    const char *name = line + sizeof define - 1;
+    moon__cl_put(t, "#undef %.*s\n", (int)strcspn(name, " (\n"), name);
+  }
 }
 
 void moon__cl_unit_release(moon_cl_device *d, moon_cl_unit *u) {

@@ -182,7 +182,10 @@ static int count_steady(moon_context *ctx, training *t, arm_fn arm, calls_of_fn 
   }
   for (size_t i = 0; i < sizeof none / sizeof *none; i++) bad |= expect(calls_of, none[i], 0);
   bad |= expect(calls_of, "clEnqueueReadBuffer", reads);
-  if (calls_of("clEnqueueNDRangeKernel") < STEPS) bad = complain("launches are missing", 0, "", "");
+  const moon_device *device = moon_device_find(ctx, "opencl");
+  bool joins = device && strcmp(moon_device_describe(device).kind, "cpu") == 0; /* small kernels run as one */
+  long launches = calls_of("clEnqueueNDRangeKernel");
+  if (joins ? launches != STEPS : launches < STEPS) bad = complain("so many launches", launches, "", "");
   moon_tensor_release(out[0]);
   return bad;
 }

@@ -4,6 +4,7 @@ local ml = require("moonlet")
 local core = require("moonlet.core")
 local compare = require("spec.backends.opencl_compare")
 local random_graph = require("spec.support.random_graph")
+local util = require("moonlet.util")
 
 local soak = os.getenv("MOONLET_SOAK") ~= nil
 local build = os.getenv("MOONLET_BUILD") or "build"
@@ -148,6 +149,47 @@ describe("OpenCL on " .. device.model, function()
     assert.equal(want, core.tostring(program:run { x }))
   end)
 
+  it("runs small kernels that follow each other as one, and gives the bits that each gives by itself", function()
+    compare.on("opencl", function()
+      local w, b = ml.randn { 5, 35 }, ml.randn { 35 }
+      local v = ml.variable(ml.zeros {})
+      local f = ml.fn(function(x, index)
+        local h = (x:matmul(w) + b):tanh():gather(index, 1)
+        local y = (h * h):sum(2):exp()
+        v:assign(v + 1)
+        return h:matmul(w:transpose()), y:remainder(0.7), ml.grad(y:mean(), { x })[1]
+      end)
+      local args = { ml.randn { 6, 5 }, ml.tensor({ 3, 0, 3, 5 }, "i32") }
+      local program = f:program(util.unpack(args))
+      local function numbers(...)
+        local list = {}
+        for _, t in ipairs { ... } do
+          for _, x in ipairs(t:reshape({ -1 }):totable()) do list[#list + 1] = ("%.17g"):format(x) end
+        end
+        return table.concat(list, " ")
+      end
+      core.profile_begin(false) -- waits for each launch
+      local want = numbers(program:run(args))
+      core.profile_end()
+      core.profile_clear()
+      for _ = 1, 3 do assert.equal(want, numbers(program:run(args))) end
+      local function sliced(before_next)
+        local slice, results = { args[1], args[2], budget_us = 1e-3 }
+        repeat
+          results = { program:run(slice) }
+          if not results[1] then before_next() end
+        until results[1]
+        return numbers(util.unpack(results, 2))
+      end
+      assert.equal(want, sliced(function() end))
+      assert.equal(want, sliced(function() assert.equal(4, ml.tensor({ 1, 3 }):sum():item()) end))
+      program:run { args[1], args[2], budget_us = 1e-3 }
+      program:cancel() -- what had waited never runs, or runs before the next
+      assert.equal(want, numbers(program:run(args)))
+      assert.equal(7, v:item())
+    end)
+  end)
+
   it("computes structured ops as the CPU does, in bf16 and f16", function()
     compare.sweep("bf16", 2 ^ -7, structured_every(17))
     compare.sweep("f16", 2 ^ -10, structured_every(23))
@@ -190,7 +232,7 @@ describe("OpenCL on " .. device.model, function()
       end)
     end
     for _, case in ipairs { { 3, 1, "same" }, { 5, 2, "valid" } } do
-      local a, b = run("cpu", table.unpack(case)), run("opencl", table.unpack(case))
+      local a, b = run("cpu", util.unpack(case)), run("opencl", util.unpack(case))
       for i = 1, 3 do assert.is_nil(compare.difference(b[i], a[i], 4e-6)) end
     end
   end)
