@@ -88,9 +88,29 @@ static void multiply_block(const region *r, const walk *w, moon_gemm_tile t, int
         t.c = r->target + here;
         t.start = start ? start + (r->fixed ? j : here) : NULL;
         moon__gemm_panel(p->set, MOON_GEMM_ROWS, t, rows, height, height * w->source_row, width, false);
+        t.ahead += t.ahead_step * t.nsegments * t.length * moon__ceildiv_i64(rows, height);
         if (last) p->conv->clamp(t.c, t.c_step, rows, t.columns, p->lo, p->hi);
       }
     }
+}
+
+/* Weights that follow those of t, up to term k of a tap, for columns from j on; NULL: these do not lie in panels, or are the job's last. */
+static const float *next_weights(const region *r, const moon_gemm_tile *t, int64_t j, int64_t k, int64_t length) {
+  const conv_plan *p = r->p;
+  int64_t wide = p->cut.panel;
+  if (!wide) return NULL;
+  if (k < length) return t->b + t->b_segments[0] + t->length * t->b_step;
+  if (j + wide < r->columns) return r->weights + (j / wide + 1) * p->taps * p->source_group * wide + t->b_segments[0];
+  return p->cut.by_taps ? r->weights + t->b_segments[0] + length * t->b_step : NULL;
+}
+
+/* The first tile of a block would wait for weights that come from memory: so the next block's come while this one is multiplied. Where a
+** block has many tiles that makes no difference. */
+static void look_ahead(const region *r, const walk *w, moon_gemm_tile *t, const float *next, int height) {
+  int64_t lines = w->lines * (r->last_image - r->first_image), tiles = lines * moon__ceildiv_i64(w->rows, height);
+  bool wanted = next && tiles <= 16;
+  t->ahead = wanted ? next : t->b;
+  t->ahead_step = wanted ? moon__ceildiv_i64(t->b_step, tiles) : 0;
 }
 
 /* t: segments, their length, and whether sums are added to; all: these are the last terms. */
@@ -115,6 +135,7 @@ static void multiply(const region *r, const walk *w, moon_gemm_tile t, bool all)
       t.a = r->source + k;
       t.b = r->weights + (p->cut.panel ? j / p->cut.panel * panel + j % p->cut.panel : j) + k * r->weight_step;
       k += depth;
+      look_ahead(r, w, &t, next_weights(r, &t, j, k, length), height);
       multiply_block(r, w, t, j, width, height, all && p->clamp && k >= length);
     } while (k < length);
   }

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/size.h"
+#include "plain.h"
 
 enum { PANEL = MOON_CONV_PANEL };
 typedef moon_conv_plan conv_plan;
@@ -52,26 +53,55 @@ static bool wants_panels(const conv_plan *p, int64_t places) {
   return p->backward || (p->g.c_out >= 128 && p->source_group >= 32 && places >= 1024);
 }
 
-/* Blocks of at most about 40 us: many images, one, or part of one. What is smaller, the block's weights or its source, is read again by
-** more jobs: so the larger is cut first. */
+/* Do weights outweigh what is read and written? Then jobs share places and each has its own weights; else each has its own places, which
+** it finds where its thread wrote them before: in its cache. Depthwise ones do as the products around them, which have so many. */
+static bool shares_places(const conv_plan *p) {
+  double places = (double)moon__sizes_count(3, p->source_size) * (double)p->source_channels +
+                  (double)moon__sizes_count(3, p->target_size) * (double)p->target_channels;
+  double weights = p->depthwise ? (double)p->target_channels * (double)p->target_channels / 4
+                                : (double)p->taps * (double)p->source_group * (double)p->target_channels;
+  return weights > places * (double)p->g.batch;
+}
+
+/* Blocks of at most `most` of an axis, in steps: those with which the busier of two threads is done first. us: of a step. */
+static int64_t block_for(int64_t size, int64_t step, double most, double us) {
+  int64_t best = moon__min_i64(size, step);
+  double least = INFINITY;
+  for (int64_t block = best; block <= size && (double)block <= moon__max_i64(best, (int64_t)most); block += step) {
+    int64_t n = moon__ceildiv_i64(size, block);
+    double time = (double)((n + 1) / 2 * moon__ceildiv_i64(block, step)) * us + (double)n * 0.1;
+    if (time <= least) best = block, least = time;
+  }
+  return best;
+}
+
+static void cut_columns(const conv_plan *p, moon_conv_cut *cut, double most) {
+  int64_t wide = cut->panel ? cut->panel : 2 * p->set->lanes;
+  double work = work_us(p, (double)(cut->block1 * cut->block2), (double)cut->column_block), columns = (double)cut->column_block;
+  if (work > most) cut->column_block = block_for(cut->column_block, wide, columns * most / work, work / columns * (double)wide);
+}
+
+static void cut_places(const conv_plan *p, moon_conv_cut *cut, double most) {
+  double work = work_us(p, (double)(cut->block1 * cut->block2), (double)cut->column_block), lines = (double)cut->block1;
+  if (work > most) cut->block1 = block_for(cut->block1, 1, lines * most / work, work / lines);
+  work /= lines;
+  double places = (double)cut->block2, tile = (double)p->set->rows[2];
+  if (work > most) cut->block2 = block_for(cut->block2, p->set->rows[2], places * most / work, work / places * tile);
+}
+
+/* Jobs of 12 to 60 us: many images, one, or part of one. */
 static void cut_jobs(const conv_plan *p, moon_conv_cut *cut) {
-  int64_t whole = p->depthwise ? p->target_channels : p->target_group, wide = cut->panel ? cut->panel : 2 * p->set->lanes;
   cut->image_block = 1;
   cut->block1 = p->target_size[1];
   cut->block2 = p->target_size[2];
-  cut->column_block = whole;
-  double image = work_us(p, (double)(cut->block1 * cut->block2), (double)whole);
+  cut->column_block = p->depthwise ? p->target_channels : p->target_group;
+  double image = work_us(p, (double)(cut->block1 * cut->block2), (double)cut->column_block);
   double groups = p->depthwise ? 1 : (double)p->g.groups, all = image * groups * (double)(p->g.batch * p->target_size[0]);
-  double most = all > 480 ? 60 : all > 64 ? all / 8 : 8; /* at least 8 jobs, where that pays */
-  if (image < most / 3) cut->image_block = moon__max_i64(1, moon__min_i64(p->g.batch, (int64_t)(most * 0.7 / image)));
-  while (work_us(p, (double)(cut->block1 * cut->block2), (double)cut->column_block) > most) {
-    bool more_weights = cut->column_block * p->taps > cut->block1 * cut->block2;
-    bool lines = cut->block1 > 1 || cut->block2 > 28, columns = cut->column_block > wide;
-    if (columns && (more_weights || !lines)) cut->column_block = moon__ceildiv_i64(cut->column_block / 2, wide) * wide;
-    else if (cut->block1 > 1) cut->block1 = (cut->block1 + 1) / 2;
-    else if (cut->block2 > 28) cut->block2 = moon__ceildiv_i64(cut->block2 / 2, 14) * 14;
-    else break;
-  }
+  double most = all > 480 ? 60 : all > 96 ? all / 8 : 12; /* at least 8 jobs, where that pays */
+  if (image < most / 3) cut->image_block = block_for(p->g.batch, 1, most * 0.7 / image, image);
+  void (*const first)(const conv_plan *, moon_conv_cut *, double) = shares_places(p) ? cut_columns : cut_places;
+  first(p, cut, most);
+  (first == cut_columns ? cut_places : cut_columns)(p, cut, 3 * most); /* which makes jobs read the same again */
 }
 
 /* The numbers of a convolution of these sizes; packed: weights lie in panels already. */

@@ -70,6 +70,7 @@ void moon__gemm_panel(const moon_gemm_set *set, moon_gemm_form form, moon_gemm_t
     for (int64_t i = 0; i < m; i += height, row.a += a_tile, row.c += height * t.c_step) {
       run_tile(set, form, w, row, moon__min_i64(height, m - i));
       if (row.start) row.start += height * t.start_step;
+      if (t.ahead) row.ahead += t.ahead_step * t.nsegments * t.length;
     }
     left -= t.columns;
     t.b += t.columns;

@@ -26,6 +26,8 @@ typedef struct moon_gemm_tile {
   bool add;                       /* c += instead of c = */
   const float *start;             /* otherwise what the sums start from, rows start_step apart; NULL: 0 */
   int64_t start_step;
+  const float *ahead; /* brought near meanwhile, ahead_step numbers on with each k (ROWS only); NULL: nothing */
+  int64_t ahead_step;
 } moon_gemm_tile;
 typedef void (*moon_gemm_fn)(const moon_gemm_tile *t);
 

@@ -239,8 +239,8 @@ static bool pays(int64_t m, int64_t n, int64_t k) { return m > MOON_AMX_ROWS / 2
 static bool wins(const moon_product *p) {
   double m = (double)p->m, n = (double)p->n, k = (double)p->k;
   double tiles = (double)moon__ceildiv_i64(p->m, SIDE) * (double)moon__ceildiv_i64(p->n, SIDE) * (double)moon__ceildiv_i64(p->k, MOON_AMX_K);
-  double unit = 0.4 * (m + n) * k + tiles * (SIDE * SIDE * MOON_AMX_K * 2 / 280.0), vectors = m * n * k * 2 / 130;
-  return (double)p->batch * (vectors * 0.75 - unit) > 2000;
+  double unit = 0.5 * (m + n) * k + tiles * (SIDE * SIDE * MOON_AMX_K * 2 / 280.0), vectors = m * n * k * 2 / 130;
+  return (double)p->batch * (vectors * 0.75 - unit) > 8000;
 }
 
 bool moon__cpu_matmul_amx_pays(int64_t m, int64_t n, int64_t k) { return pays(m, n, k) && moon__amx_usable(); }

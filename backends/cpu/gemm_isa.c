@@ -35,7 +35,8 @@ MOON_INLINE void tile(const moon_gemm_tile *t, const int form, const int vectors
   const int64_t a_step = t->a_step, b_step = t->b_step, length = t->length, columns = t->columns;
   const bool whole = columns == vectors * VL;
   const float *b = t->b, *start = t->add ? t->c : t->start;
-  const int64_t start_step = t->add ? t->c_step : t->start_step;
+  const int64_t start_step = t->add ? t->c_step : t->start_step, ahead_step = t->ahead_step;
+  uintptr_t ahead = (uintptr_t)t->ahead;
   if (whole && start) {
     const float *x = start;
     MOON_UNROLL(14) for (int i = 0; i < rows; i++, x += start_step)
@@ -56,6 +57,10 @@ MOON_INLINE void tile(const moon_gemm_tile *t, const int form, const int vectors
       }
       a += form == MOON_GEMM_ROWS ? 1 : a_step;
       b += b_step;
+      if (form == MOON_GEMM_ROWS && vectors == 2) {
+        __builtin_prefetch((const void *)ahead, 0, 2);
+        ahead += (uintptr_t)ahead_step * sizeof *b;
+      }
     }
   }
   float *y = whole ? t->c : edge;
