@@ -104,15 +104,6 @@ static const float *next_weights(const region *r, const moon_gemm_tile *t, int64
   return p->cut.by_taps ? r->weights + t->b_segments[0] + length * t->b_step : NULL;
 }
 
-/* The first tile of a block would wait for weights that come from memory: so the next block's come while this one is multiplied. Where a
-** block has many tiles that makes no difference. */
-static void look_ahead(const region *r, const walk *w, moon_gemm_tile *t, const float *next, int height) {
-  int64_t lines = w->lines * (r->last_image - r->first_image), tiles = lines * moon__ceildiv_i64(w->rows, height);
-  bool wanted = next && tiles <= 16;
-  t->ahead = wanted ? next : t->b;
-  t->ahead_step = wanted ? moon__ceildiv_i64(t->b_step, tiles) : 0;
-}
-
 /* t: segments, their length, and whether sums are added to; all: these are the last terms. */
 static void multiply(const region *r, const walk *w, moon_gemm_tile t, bool all) {
   const conv_plan *p = r->p;
@@ -121,6 +112,7 @@ static void multiply(const region *r, const walk *w, moon_gemm_tile t, bool all)
   int width = r->columns <= lanes ? 1 : w->rows <= set->rows[4] && r->columns > 2 * lanes && !p->cut.panel ? 4 : 2;
   int height = moon__gemm_height(moon__min_i64(w->rows, p->cut.row_block), set->rows[width]);
   int64_t wide = moon__min_i64(width * lanes, p->cut.panel ? p->cut.panel : INT64_MAX), panel = p->taps * p->source_group * p->cut.panel;
+  int64_t tiles = w->lines * (r->last_image - r->first_image) * moon__ceildiv_i64(w->rows, height);
   bool add = t.add;
   t.a_step = w->source_row;
   t.b_step = r->weight_step;
@@ -135,7 +127,7 @@ static void multiply(const region *r, const walk *w, moon_gemm_tile t, bool all)
       t.a = r->source + k;
       t.b = r->weights + (p->cut.panel ? j / p->cut.panel * panel + j % p->cut.panel : j) + k * r->weight_step;
       k += depth;
-      look_ahead(r, w, &t, next_weights(r, &t, j, k, length), height);
+      moon__gemm_look_ahead(&t, next_weights(r, &t, j, k, length), tiles);
       multiply_block(r, w, t, j, width, height, all && p->clamp && k >= length);
     } while (k < length);
   }

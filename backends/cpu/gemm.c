@@ -46,6 +46,12 @@ int moon__gemm_height(int64_t m, int most) {
   return (int)moon__ceildiv_i64(m < 1 ? 1 : m, tiles);
 }
 
+void moon__gemm_look_ahead(moon_gemm_tile *t, const float *next, int64_t tiles) {
+  bool wanted = next && tiles <= 16;
+  t->ahead = wanted ? next : t->b;
+  t->ahead_step = wanted ? moon__ceildiv_i64(t->b_step, tiles) : 0;
+}
+
 /* So many rows of a tile that has w vectors; there are kernels for fewer rows of a single vector. */
 static void run_tile(const moon_gemm_set *set, moon_gemm_form form, int w, moon_gemm_tile t, int64_t rows) {
   int most = set->rows[w];

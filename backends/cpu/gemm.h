@@ -52,6 +52,9 @@ MOON_ISA_DECLARE(const moon_gemm_set, moon__gemm_set)
 ** padded: b has zeros up to a whole panel. a_tile: distance in a from one tile of rows to the next. */
 void moon__gemm_panel(const moon_gemm_set *set, moon_gemm_form form, moon_gemm_tile t, int64_t m, int height, int64_t a_tile,
                       int width, bool padded);
+/* The first tile of a block would wait for what of b comes from memory: so the next block's (NULL: there is none), which lies as t's does,
+** comes while t's is multiplied. Where a block has many tiles of rows that makes no difference. */
+void moon__gemm_look_ahead(moon_gemm_tile *t, const float *next, int64_t tiles);
 /* Rows of a tile so that m splits evenly into tiles of at most `most` rows. */
 int moon__gemm_height(int64_t m, int most);
 #endif

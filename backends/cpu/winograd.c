@@ -77,6 +77,8 @@ static void multiply(const winograd_plan *p, const float *v, const float *u, con
     t.b = u + (j * p->positions + k * PANEL) * p->c;
     t.c = m + k * p->m_step + j;
     t.columns = moon__min_i64(PANEL, columns - j);
+    bool more = j + PANEL < columns;
+    moon__gemm_look_ahead(&t, more ? t.b + p->positions * p->c * PANEL : u + (k + 1) * PANEL * p->c, moon__ceildiv_i64(tiles, height));
     t.start = start && k == ones ? start + j : NULL;
     moon__gemm_panel(p->set, MOON_GEMM_ROWS, t, tiles, height, height * p->c, 2, true);
   }
