@@ -89,7 +89,7 @@ static void multiply_block(const region *r, const walk *w, moon_gemm_tile t, int
         t.start = start ? start + (r->fixed ? j : here) : NULL;
         moon__gemm_panel(p->set, MOON_GEMM_ROWS, t, rows, height, height * w->source_row, width, false);
         t.ahead += t.ahead_step * t.nsegments * t.length * moon__ceildiv_i64(rows, height);
-        if (last) p->conv->clamp(t.c, t.c_step, rows, t.columns, p->lo, p->hi);
+        if (last) moon__finish_clamp(p->finish, t.c, t.c_step, t.c, t.c_step, rows, t.columns);
       }
     }
 }
@@ -171,8 +171,10 @@ static void run_region(const region *r) {
     int64_t n = moon__min_i64(count - from, at_once);
     list_taps(r, from, n, tap_weights, source, weights);
     if (p->depthwise) {
-      multiply_depthwise(r, &w, (moon_depthwise){.ntaps = n, .x_taps = source, .w_taps = weights, .add = r->add || from > 0,
-                                                   .clamp = p->clamp && from + n >= count, .lo = p->lo, .hi = p->hi});
+      moon_depthwise t = {.ntaps = n, .x_taps = source, .w_taps = weights, .add = r->add || from > 0};
+      t.clamp = p->clamp && from + n >= count;
+      if (t.clamp) t.lo = p->finish->lo, t.hi = p->finish->hi;
+      multiply_depthwise(r, &w, t);
     } else {
       multiply(r, &w,
                (moon_gemm_tile){

@@ -31,8 +31,6 @@ typedef struct moon_depthwise_filter {
 } moon_depthwise_filter;
 
 typedef struct moon_conv_set {
-  /* y [m, n], rows y_step apart, is brought into [lo, hi]; NaN stays. */
-  void (*clamp)(float *y, int64_t y_step, int64_t m, int64_t n, float lo, float hi);
   void (*depthwise)(const moon_depthwise *t);
   void (*depthwise_filter)(const moon_depthwise_filter *t);
 } moon_conv_set;

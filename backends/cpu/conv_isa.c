@@ -87,13 +87,4 @@ static void depthwise_filter(const moon_depthwise_filter *t) {
   for (; k < t->ntaps; k++) TAPS(1);
 }
 
-static void clamp(float *y, int64_t y_step, int64_t m, int64_t n, float lo, float hi) {
-  const vf least = vsplat(lo), most = vsplat(hi);
-  for (int64_t i = 0; i < m; i++, y += y_step) {
-    int64_t j = 0;
-    for (; j + VL <= n; j += VL) vstore(y + j, vmin_nan(vmax_nan(vload(y + j), least), most));
-    if (j < n) vstore_part(y + j, vmin_nan(vmax_nan(vload_part(y + j, n - j), least), most), n - j);
-  }
-}
-
-const moon_conv_set MOON_ISA_NAME(moon__conv_set) = {.clamp = clamp, .depthwise = depthwise, .depthwise_filter = depthwise_filter};
+const moon_conv_set MOON_ISA_NAME(moon__conv_set) = {.depthwise = depthwise, .depthwise_filter = depthwise_filter};

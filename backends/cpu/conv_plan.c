@@ -123,34 +123,6 @@ static void set_blocks(conv_plan *p) {
   p->panels = p->cut.panel ? moon__ceildiv_i64(whole, p->cut.panel) : 0;
 }
 
-static bool number_in(const moon_loop *loop, int reg, float *x) {
-  for (int i = 0; i < loop->nnumbers; i++) {
-    if (loop->number[i].reg != reg) continue;
-    *x = (float)loop->number[i].f;
-    return !isnan(*x);
-  }
-  return false;
-}
-
-/* Does the loop only bring the sums into [lo, hi] (relu, relu6, clip)? */
-static bool is_clamp(const moon_finish *p, float *lo, float *hi) {
-  const moon_loop *loop = &p->e.loop;
-  int reg = p->e.acc;
-  *lo = -INFINITY, *hi = INFINITY;
-  for (int i = 0; i < loop->nins; i++) {
-    const moon_loop_ins *ins = &loop->ins[i];
-    float bound = 0;
-    bool relu = ins->op == MOON_OP_relu, most = ins->op == MOON_OP_minimum, least = relu || ins->op == MOON_OP_maximum;
-    int other = ins->src[0] == reg ? ins->src[1] : ins->src[0];
-    if ((!most && !least) || (ins->src[0] != reg && (relu || ins->src[1] != reg)) || (!relu && !number_in(loop, other, &bound)))
-      return false;
-    if (least ? *lo < bound : *lo > bound) *lo = bound;
-    if (most ? *hi > bound : *hi < bound) *hi = bound;
-    reg = ins->dst;
-  }
-  return !p->reduces && loop->nout == 1 && loop->out[0].reg == reg && loop->out[0].dtype == MOON_DTYPE_f32;
-}
-
 static moon_status plan_finish(const moon_fast *f, conv_plan *p, moon_choice *c, int64_t parts, int64_t njobs) {
   moon_status s = moon__finish_plan(f, p->finish, true, c);
   const moon_finish_input *start = s == MOON_OK && p->finish->start >= 0 ? &p->finish->in[p->finish->start] : NULL;
@@ -158,7 +130,7 @@ static moon_status plan_finish(const moon_fast *f, conv_plan *p, moon_choice *c,
   if (s != MOON_OK) return s;
   if ((p->place = moon__finish_place(p->finish, c)) < 0) return MOON_EUNSUPPORTED;
   if (!moon__finish_parts(p->finish, parts, c)) return MOON_ESIZE;
-  p->clamp = !p->finish->plain && !p->cut.by_taps && is_clamp(p->finish, &p->lo, &p->hi);
+  p->clamp = p->finish->clamps && !p->cut.by_taps;
   moon__fast_phase(c, p->finish->plain || p->clamp ? moon__conv_run : moon__conv_run_finished, njobs);
   if (p->finish->reduces) moon__fast_phase(c, moon__conv_combine, moon__finish_combine_jobs(p->finish));
   return MOON_OK;

@@ -37,8 +37,7 @@ typedef struct moon_conv_plan {
   moon_span *spans[3]; /* behind the plan */
   moon_finish *finish; /* likewise; NULL: none */
   int place;           /* output that holds the target */
-  bool clamp;          /* all that the finishing loop does is bring results into [lo, hi] */
-  float lo, hi;
+  bool clamp;          /* what finishes the target, brings it into bounds, is done as soon as a tile is there */
 } moon_conv_plan;
 
 /* Phases: packing, the sums, the sums and the loop that finishes them, what that loop reduces. */

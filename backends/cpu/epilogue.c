@@ -4,6 +4,7 @@
 */
 #include "epilogue.h"
 
+#include <math.h>
 #include <string.h>
 
 #include "base/size.h"
@@ -54,6 +55,33 @@ static void find_start(moon_finish *p) {
   }
 }
 
+static bool number_in(const moon_loop *loop, int reg, float *x) {
+  for (int i = 0; i < loop->nnumbers; i++) {
+    if (loop->number[i].reg != reg) continue;
+    *x = (float)loop->number[i].f;
+    return !isnan(*x);
+  }
+  return false;
+}
+
+static bool find_clamp(moon_finish *p) {
+  const moon_loop *loop = &p->e.loop;
+  int reg = p->e.acc;
+  p->lo = -INFINITY, p->hi = INFINITY;
+  for (int i = 0; i < loop->nins; i++) {
+    const moon_loop_ins *ins = &loop->ins[i];
+    float bound = 0;
+    bool relu = ins->op == MOON_OP_relu, most = ins->op == MOON_OP_minimum, least = relu || ins->op == MOON_OP_maximum;
+    int other = ins->src[0] == reg ? ins->src[1] : ins->src[0];
+    if ((!most && !least) || (ins->src[0] != reg && (relu || ins->src[1] != reg)) || (!relu && !number_in(loop, other, &bound)))
+      return false;
+    if (least ? p->lo < bound : p->lo > bound) p->lo = bound;
+    if (most ? p->hi > bound : p->hi < bound) p->hi = bound;
+    reg = ins->dst;
+  }
+  return !p->plain && !p->reduces && loop->nout == 1 && loop->out[0].reg == reg && loop->out[0].dtype == MOON_DTYPE_f32;
+}
+
 /* Inputs whose memory outputs may take: those that lie as all outputs do. */
 static uint64_t alias_inputs(const moon_finish *p) {
   uint64_t bits = 0;
@@ -101,6 +129,7 @@ moon_status moon__finish_plan(const moon_fast *f, moon_finish *p, bool can_start
   if (can_start) find_start(p);
   for (int i = 0; i < loop->nin; i++) p->in[i].used = uses_of(loop, loop->in[i].reg) > 0;
   p->plain = loop->nins == 0 && loop->nout == 1 && !p->reduces && loop->out[0].reg == p->e.acc;
+  p->clamps = find_clamp(p);
   c->alias_in = alias_inputs(p);
   return p->plain ? MOON_OK : plan_steps(f, p);
 }
@@ -248,10 +277,19 @@ void moon__finish_begin(moon_finishing *r, const moon_finish *p, const moon_call
   for (int i = 0; i < vm->loop.nnumbers; i++) moon__loop_number(r->reg[vm->loop.number[i].reg], &vm->loop.number[i], p->elements);
 }
 
+void moon__finish_clamp(const moon_finish *p, float *y, int64_t y_step, const float *x, int64_t x_step, int64_t rows, int64_t columns) {
+  p->vm.set->clamp(y, y_step, x, x_step, rows, columns, p->lo, p->hi);
+}
+
 void moon__finish_block(moon_finishing *r, const float *x, int64_t x_step, int64_t row, int64_t rows, int64_t column, int64_t columns,
                         int64_t part, bool fresh) {
   const moon_finish *p = r->p;
   int64_t wide = moon__min_i64(columns, p->elements), high = moon__max_i64(1, p->elements / wide);
+  if (p->clamps) {
+    float *y = (float *)(void *)r->call->out[0].data + row * p->e.columns + column;
+    moon__finish_clamp(p, y, p->e.columns, x, x_step, rows, columns);
+    return;
+  }
   for (int64_t j = 0; j < columns; j += wide) {
     tile t = {.column = column + j, .columns = moon__min_i64(wide, columns - j)};
     if (t.column != r->have_column || t.columns != r->have_columns) memset(r->have_rows, 0, sizeof r->have_rows);

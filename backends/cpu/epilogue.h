@@ -27,6 +27,8 @@ typedef struct moon_finish {
   int start;        /* input of the loop whose element the sums start from, instead of from 0; -1: none */
   bool plain;       /* the sums are output 0: there is nothing to run */
   bool reduces;
+  bool clamps;      /* all that it does is to bring the sums into [lo, hi] (relu, relu6, clip) */
+  float lo, hi;
   int64_t elements; /* of a tile */
   int64_t parts;
   moon_finish_input in[MOON_LOOP_MAX_ARGS];
@@ -39,6 +41,9 @@ moon_status moon__finish_plan(const moon_fast *f, moon_finish *p, bool can_start
 bool moon__finish_parts(moon_finish *p, int64_t parts, moon_choice *c);
 int64_t moon__finish_combine_jobs(const moon_finish *p); /* 0: no such phase */
 void moon__finish_combine(const moon_finish *p, const moon_call *call, int64_t first, int64_t last);
+
+/* Of one that clamps: y [rows, columns] from x, rows y_step and x_step apart. */
+void moon__finish_clamp(const moon_finish *p, float *y, int64_t y_step, const float *x, int64_t x_step, int64_t rows, int64_t columns);
 
 /* For kernels whose blocks are too large for the stack: the output in whose memory sums can wait until they are finished, where they
 ** lie. No input may have that memory: clears c->alias_in. -1: none can. */

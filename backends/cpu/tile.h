@@ -20,6 +20,8 @@ typedef struct moon_tile_set {
   moon_fold_fn fold_sum, fold_max, fold_min;
   /* y [rows, n] = x[r * x_step] in row r. */
   void (*spread)(float *y, const float *x, int64_t x_step, int64_t rows, int64_t n);
+  /* y [rows, n] = x brought into [lo, hi], rows y_step and x_step apart; NaN stays. */
+  void (*clamp)(float *y, int64_t y_step, const float *x, int64_t x_step, int64_t rows, int64_t n, float lo, float hi);
   /* y [n] = x past the caches; after the last of them stream_end. */
   void (*stream)(float *y, const float *x, int64_t n);
   void (*stream_end)(void);

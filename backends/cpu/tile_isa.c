@@ -251,6 +251,15 @@ static void spread(float *y, const float *x, int64_t x_step, int64_t rows, int64
   }
 }
 
+static void clamp(float *y, int64_t y_step, const float *x, int64_t x_step, int64_t rows, int64_t n, float lo, float hi) {
+  const vf least = vsplat(lo), most = vsplat(hi);
+  for (int64_t r = 0; r < rows; r++, x += x_step, y += y_step) {
+    int64_t i = 0;
+    for (; i + VL <= n; i += VL) vstore(y + i, vmin_nan(vmax_nan(vload(x + i), least), most));
+    if (i < n) vstore_part(y + i, vmin_nan(vmax_nan(vload_part(x + i, n - i), least), most), n - i);
+  }
+}
+
 static void stream(float *y, const float *x, int64_t n) {
   int64_t i = 0;
   for (; i < n && ((uintptr_t)(y + i) & (4 * VL - 1)) != 0; i++) y[i] = x[i];
@@ -291,6 +300,7 @@ const moon_tile_set MOON_ISA_NAME(moon__tile_set) = {
     .fold_max = fold_max,
     .fold_min = fold_min,
     .spread = spread,
+    .clamp = clamp,
     .stream = stream,
     .stream_end = stream_end,
 };
