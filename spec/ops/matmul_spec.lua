@@ -134,6 +134,45 @@ describe("matmul", function()
     ]], function(label, ok, said) assert(ok, label .. ": " .. said) end)
   end)
 
+  it("brings sums into bounds while it stores them, and keeps what is no number", function()
+    process.on_all_machines([[
+      local core = require "moonlet.core"
+      core.seed(6)
+      local graphs, nan, sum = require "spec.graph.graphs", 0 / 0, 0
+      local sizes = { { 64, 784, 512 }, { 1, 768, 3000 }, { 4, 300, 900 }, { 300, 1500, 40 }, { 257, 129, 65 }, { 5, 7, 3 } }
+      for _, s in ipairs(sizes) do
+        local a, b = core.uniform({ s[1], s[2] }, -1, 1), core.uniform({ s[2], s[3] }, -1, 1)
+        local bias = core.uniform({ s[3] }, -1, 1)
+        bias:slice(1, 3, 3):set { nan }
+        local function check(name, output)
+          core.trace_begin()
+          local x, w = core.placeholder("a", "f32", a.shape, 2), core.placeholder("b", "f32", b.shape, 2)
+          local c = core.placeholder("c", "f32", bias.shape, 1)
+          local graph = core.graph({ x, w, c }, { output(x:matmul(w), c) })
+          core.trace_end()
+          local function run(off) return (graph:program({ inputs = { a, b, bias }, passes_off = off }):run { a, b, bias }) end
+          local got, want, bytes = run "", run "fuse":totable(), nil
+          for r, row in ipairs(got:totable()) do
+            for k, y in ipairs(row) do
+              local near = math.abs(y - want[r][k]) <= 1e-4 or (y ~= y and want[r][k] ~= want[r][k])
+              if not near then error(("%d x %d x %d, %s: %g, not %g"):format(s[1], s[2], s[3], name, y, want[r][k])) end
+            end
+          end
+          bytes = graphs.bytes { got }
+          for i = 1, #bytes, 97 do sum = (sum * 31 + bytes:byte(i)) % 2147483629 end
+          return got
+        end
+        local relu = check("relu", function(h, c) return (h + c):relu() end)
+        assert(relu[1][3]:item() ~= relu[1][3]:item(), "a sum that is no number")
+        check("relu6", function(h) return h:relu():minimum(1.5) end)
+        check("clip", function(h, c) return (h + c):minimum(2.5):maximum(-0.5) end)
+        local last = check("last bound", function(h) return h:maximum(3):minimum(1) end)
+        assert(last:max():item() == 1 and last:min():item() == 1, "the last bound wins")
+      end
+      print(sum)
+    ]], function(label, ok, said) assert(ok, label .. ": " .. said) end)
+  end)
+
   it("refuses what does not fit, with both shapes", function()
     local ok, message = pcall(function() return core.zeros({ 2, 3 }):matmul(core.zeros { 4, 5 }) end)
     assert.is_false(ok)
