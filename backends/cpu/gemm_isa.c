@@ -233,10 +233,17 @@ static void stream(float *c, int64_t c_step, const float *a, int64_t a_row, int6
                    int64_t m, int64_t n, int64_t k) {
   int64_t i = 0;
   switch (m) {
+#if VL > 4 || defined(__aarch64__)
     STREAM(1, 8)
     STREAM(2, 8)
     STREAM(3, 4)
     STREAM(4, 4)
+#else /* of few registers more would be in memory, and take 4 KB */
+    STREAM(1, 4)
+    STREAM(2, 4)
+    STREAM(3, 2)
+    STREAM(4, 2)
+#endif
   }
   for (; i < k; i++, a += a_column, b += b_step)
     for (int64_t r = 0; r < m; r++) stream_rows(c + r * c_step, 0, a + r * a_row, 0, 0, b, 0, n, 1, 1);

@@ -78,18 +78,22 @@ MOON_MATH float moon__exp_near(float x) {
   float shifted, r = moon__exp_parts(x, &shifted);
   return r * moon__power_of_two(moon__whole_of(shifted));
 }
-/* x = n + r; (2^r - 1) / r over |r| <= 1/2. */
-MOON_MATH float moon__exp2(float x) {
-  x = x > 129.0f ? 129.0f : x;
-  x = x < -151.0f ? -151.0f : x;
-  float shifted = x + MOON_ROUNDER, r = x - (shifted - MOON_ROUNDER);
+/* 2^r for |r| <= 1/2, by (2^r - 1) / r. */
+MOON_MATH float moon__exp2_part(float r) {
   float q = 0.0001559468552f;
   q = moon__fma(q, r, 0.001340667423f);
   q = moon__fma(q, r, 0.009617692887f);
   q = moon__fma(q, r, 0.05550310468f);
   q = moon__fma(q, r, 0.2402265278f);
   q = moon__fma(q, r, 0.693147215f);
-  return moon__scale_by_power(moon__fma(q, r, 1.0f), moon__whole_of(shifted));
+  return moon__fma(q, r, 1.0f);
+}
+/* x = n + r */
+MOON_MATH float moon__exp2(float x) {
+  x = x > 129.0f ? 129.0f : x;
+  x = x < -151.0f ? -151.0f : x;
+  float shifted = x + MOON_ROUNDER, r = x - (shifted - MOON_ROUNDER);
+  return moon__scale_by_power(moon__exp2_part(r), moon__whole_of(shifted));
 }
 /* exp(r) - 1 and 2^n of x = n ln 2 + r, |x| <= 700. (exp(r) - 1 - r) / r^2 over |r| <= ln(2) / 2. */
 MOON_MATH double moon__exp_parts_f64(double x, double *power) {

@@ -57,6 +57,33 @@ MOON_INLINE vf vtanh(vf x) {
   const vf y = vselect(a < 0.625f, small, large);
   return (vf)((vi)y | ((vi)x & INT32_MIN));
 }
+/* s = 1 / (1 + e) of gelu_tanh, e = exp(-x (p + q x^2)) as a power of 2; where that is beyond 2^126, s and the bit of *counts are 0. */
+MOON_INLINE vf vgelu_gate(vf x, vf square, vf *e, __mmask16 *counts) {
+  const vf t = vmax(vsplat(-126.0f), x * vfma(square, vsplat(-0.10294324f), vsplat(-2.3022082f)));
+  const vf n = (vf)_mm512_roundscale_ps((__m512)t, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC), r = t - n;
+  float a[VL];
+  memcpy(a, &r, sizeof a);
+  for (int i = 0; i < VL; i++) a[i] = moon__exp2_part(a[i]);
+  memcpy(e, a, sizeof a);
+  *e = (vf)_mm512_scalef_ps((__m512)*e, (__m512)n);
+  *counts = _mm512_cmp_ps_mask((__m512)t, (__m512)vsplat(126.0f), _CMP_NGT_UQ);
+  return (vf)_mm512_maskz_mov_ps(*counts, (__m512)vreciprocal(1.0f + *e));
+}
+MOON_INLINE vf vgelu(vf x) {
+  vf e;
+  __mmask16 counts;
+  return x * vgelu_gate(x, x * x, &e, &counts);
+}
+/* s + x (p + 3 q x^2) s (1 - s) */
+MOON_INLINE vf vgelu_slope(vf x) {
+  vf e;
+  __mmask16 counts;
+  const vf square = x * x, s = vgelu_gate(x, square, &e, &counts);
+  const vf steep = x * vfma(square, vsplat(0.21406445f), vsplat(1.5957691f)) * (e * s);
+  counts = _mm512_mask_cmp_ps_mask(counts, (__m512)x, (__m512)vsplat(10.0f), _CMP_NGT_UQ);
+  return vfma(s, (vf)_mm512_maskz_mov_ps(counts, (__m512)steep), s);
+}
+#define MOON_HAS_VGELU
 #else
 MOON_LANES(vexp, moon__exp)
 MOON_LANES(vsigmoid, moon__sigmoid)

@@ -65,14 +65,13 @@ static moon_value *number(moon_context *ctx, const moon_body *b, double x) { ret
 
 /* x Phi(x) (Hendrycks and Gimpel, Gaussian error linear units): exact by erf, or their tanh approximation. */
 static moon_status build_gelu(moon_context *ctx, const moon_body *b) {
-  moon_value *x = b->in[0], *step = NULL;
+  moon_value *x = b->in[0];
   if (((const moon_gelu_attrs *)b->attrs)->approximate) {
-    moon_value *cube = moon__mul(ctx, moon__scale(ctx, moon__mul(ctx, x, x), 0.044715), x);
-    step = moon__unary(ctx, MOON_OP_tanh, moon__scale(ctx, moon__add(ctx, x, cube), 0.79788456080286535588)); /* sqrt(2 / pi) */
+    b->out[0] = moon__unary(ctx, MOON_OP_gelu_tanh, x);
   } else {
-    step = moon__unary(ctx, MOON_OP_erf, moon__scale(ctx, x, 0.70710678118654752440)); /* 1 / sqrt(2) */
+    moon_value *step = moon__unary(ctx, MOON_OP_erf, moon__scale(ctx, x, 0.70710678118654752440)); /* 1 / sqrt(2) */
+    b->out[0] = moon__mul(ctx, moon__scale(ctx, x, 0.5), moon__add(ctx, step, number(ctx, b, 1)));
   }
-  b->out[0] = moon__mul(ctx, moon__scale(ctx, x, 0.5), moon__add(ctx, step, number(ctx, b, 1)));
   return moon__rule_built(ctx, b);
 }
 

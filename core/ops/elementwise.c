@@ -116,6 +116,21 @@ static moon_value *pow_exponent(rule_in *r) {
   return moon__where(ctx, positive, moon__mul(ctx, r->dy, moon__mul(ctx, r->y, log)), zero);
 }
 
+/* dy times the second derivative of gelu_tanh. With z = a (p + q a^2) and s = sigmoid(z), of a s, it is s (1 - s) (2 z' + a z'' + a z'^2
+** (1 - 2 s)), for a from -30 to 30: beyond, it is 0. */
+static moon_value *gelu_bend(rule_in *r) {
+  moon_context *ctx = r->ctx;
+  moon_value *low = moon__number(ctx, r->a, -30), *high = moon__number(ctx, r->a, 30), *one = moon__number(ctx, r->a, 1);
+  moon_value *a = moon__binary(ctx, MOON_OP_minimum, moon__binary(ctx, MOON_OP_maximum, r->a, low), high);
+  moon_value *p = moon__number(ctx, a, 1.5957691216057308), *square = moon__scale(ctx, moon__mul(ctx, a, a), 0.07135481627260025);
+  moon_value *s = moon__unary(ctx, MOON_OP_sigmoid, moon__mul(ctx, a, moon__add(ctx, p, square)));
+  moon_value *slope = moon__add(ctx, p, moon__scale(ctx, square, 3));
+  moon_value *steep = moon__mul(ctx, moon__mul(ctx, a, moon__mul(ctx, slope, slope)), moon__sub(ctx, one, moon__scale(ctx, s, 2)));
+  moon_value *bent = moon__scale(ctx, moon__add(ctx, slope, moon__scale(ctx, square, 3)), 2);
+  moon_value *gate = moon__mul(ctx, s, moon__sub(ctx, one, s));
+  return moon__mul(ctx, r->dy, moon__mul(ctx, gate, moon__add(ctx, bent, steep)));
+}
+
 #define NONE (r->none = true, (moon_value *)NULL)
 #define K(x) moon__number(r->ctx, dy, x)
 #define NEG(p) moon__neg(r->ctx, p)
@@ -134,6 +149,8 @@ static moon_value *pow_exponent(rule_in *r) {
 #define SINH(p) moon__unary(r->ctx, MOON_OP_sinh, p)
 #define COSH(p) moon__unary(r->ctx, MOON_OP_cosh, p)
 #define SIGMOID(p) moon__unary(r->ctx, MOON_OP_sigmoid, p)
+#define GELU_SLOPE(p) moon__unary(r->ctx, MOON_OP_gelu_tanh_slope, p)
+#define GELU_BEND gelu_bend(r)
 #define SUM2 ADD(MUL(a, a), MUL(b, b))
 #define PART(op, p) part_of(r, PART_##op, p)
 #define PART_GT MOON_OP_gt
@@ -200,11 +217,16 @@ static moon_status grad_elementwise(moon_context *ctx, const moon_grad *g) {
 #define IS_MIRRORED(text) (sizeof(text) == sizeof "MIRRORED")
 #define ZERO_IF(flag) ((flag) ? MOON_OPF_NOT_DIFFERENTIABLE : 0)
 
-/* value and gradients come as text: their words are macros here. */
+/* value and gradients come as text: their words are macros here. Only OpenCL reads the value's. */
+#ifdef MOON_HAVE_OPENCL
+#define VALUE(text) (text)
+#else
+#define VALUE(text) NULL
+#endif
 #define ROW(op_name, arity, names, class_, result, text, more, sentence)                                                   \
   MOON_OP(op_name) = {MOON_OP_HEAD(op_name), .kind = MOON_ELEMENTWISE, .flags = (more), .min_inputs = (arity),             \
                       .max_inputs = (arity), .noutputs = 1, .input_names = (names), .infer = infer_elementwise,           \
-                      .grad = grad_elementwise, .doc = (sentence), .value = (text), .dtype_class = MOON_CLASS_##class_,    \
+                      .grad = grad_elementwise, .doc = (sentence), .value = VALUE(text), .dtype_class = MOON_CLASS_##class_,    \
                       .result_class = MOON_RESULT_##result};
 #define UNARY(name, class_, result, value, da, doc) ROW(name, 1, "a", class_, result, #value, ZERO_IF(IS_NONE(#da)), doc)
 #define BINARY(name, class_, result, value, da, db, doc)                                                                   \

@@ -143,7 +143,7 @@ struct moon_op {
   double (*flops)(const struct moon_node *node);              /* NULL: one per output element */
   const char *doc; /* one sentence; shapes in brackets */
   /* Elementwise rows only: */
-  const char *value;    /* expression text over a, b, c: also OpenCL C */
+  const char *value;    /* expression text over a, b, c: also OpenCL C; NULL where that is left out */
   uint8_t dtype_class;  /* moon_dtype_class: what inputs are cast to */
   uint8_t result_class; /* moon_result_class */
 };

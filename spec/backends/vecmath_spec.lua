@@ -18,7 +18,7 @@ local function check(program)
   if text:find "^not on this machine" then return pending "an instruction set that this machine lacks" end
   assert.is_true(count >= 28, text)
   for name, ulp in pairs(found) do
-    local limit = name:find "sigmoid" and 4 or 2
+    local limit = (name:find "sigmoid" or name:find "gelu") and 4 or 2
     assert.is_true(ulp <= limit, ("%s: %g ulp"):format(name, ulp))
   end
   assert.is_nil(text:find "FAILED", text)

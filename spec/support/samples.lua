@@ -108,7 +108,7 @@ local domains = {
   atan = { between(-5, 5) }, sinh = { any }, cosh = { any }, tanh = { between(-3, 3) }, asinh = { between(-5, 5) },
   acosh = { between(1.3, 5) }, atanh = { between(-0.8, 0.8) },
   erf = { any }, erfc = { any }, sigmoid = { between(-6, 6) }, log_sigmoid = { between(-6, 6, { 0 }) },
-  softplus = { between(-6, 6, { 0 }) },
+  softplus = { between(-6, 6, { 0 }) }, gelu_tanh = { between(-3, 3) }, gelu_tanh_slope = { between(-2, 2) },
   isnan = { every }, isinf = { every }, isfinite = { every }, logical_not = { input("choice", { choices = { 0, 1, 2.5 } }) },
   add = { any, any }, sub = { any, any }, mul = { any, any }, div = { any, between(0.4, 2) },
   floor_divide = { between(-8, 8), between(0.4, 2) }, remainder = { between(2.3, 2.6), between(0.95, 1.05) },
