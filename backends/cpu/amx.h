@@ -32,6 +32,9 @@ typedef struct moon_amx_side {
 ** the numbers is infinite. */
 bool moon__amx_pack(moon_isa isa, const moon_amx_side *s, const char *x, int64_t first, int64_t n, int64_t t, int64_t depth,
                     uint16_t *out, int64_t out_step);
+/* An infinity times 0 is NaN, and so are its parts: sums c [m, n] that are NaN are made again, number by number, of a [m, k], b [k, n]. */
+void moon__amx_mend(float *c, int64_t c_step, const float *a, int64_t a_row, int64_t a_column, const float *b, int64_t b_row,
+                    int64_t b_column, int64_t m, int64_t n, int64_t k);
 /* Numbers of a tile, or of the three of f32. */
 static inline int64_t moon__amx_tile(bool of_f32) { return of_f32 ? MOON_AMX_PARTS * MOON_AMX_TILE : MOON_AMX_TILE; }
 

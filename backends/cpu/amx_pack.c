@@ -65,3 +65,14 @@ bool moon__amx_pack(moon_isa isa, const moon_amx_side *s, const char *x, int64_t
     }
   return infinite;
 }
+
+void moon__amx_mend(float *c, int64_t c_step, const float *a, int64_t a_row, int64_t a_column, const float *b, int64_t b_row,
+                    int64_t b_column, int64_t m, int64_t n, int64_t k) {
+  for (int64_t i = 0; i < m; i++)
+    for (int64_t j = 0; j < n; j++) {
+      float *sum = c + i * c_step + j;
+      if (*sum == *sum) continue;
+      *sum = 0;
+      for (int64_t l = 0; l < k && *sum == *sum; l++) *sum += a[i * a_row + l * a_column] * b[j * b_column + l * b_row];
+    }
+}

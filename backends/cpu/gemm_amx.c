@@ -102,18 +102,11 @@ static void make_sums(const amx_plan *g, const moon_call *call, const block *at,
   }
 }
 
-/* An infinity times 0 is NaN, and so are its parts: such sums are made again, number by number. */
 static void mend(const amx_plan *g, const moon_call *call, const block *at, float *c, int64_t c_step) {
   const moon_amx_side *a = g->own.is_a ? &g->own : &g->shared, *b = g->own.is_a ? &g->shared : &g->own;
   const float *x = (const float *)(const void *)matrix(g, call, a, at->batch) + at->i * a->across;
   const float *y = (const float *)(const void *)matrix(g, call, b, at->batch) + at->j * b->across;
-  for (int64_t i = 0; i < at->m; i++)
-    for (int64_t j = 0; j < at->n; j++) {
-      float *sum = c + i * c_step + j;
-      if (*sum == *sum) continue;
-      *sum = 0;
-      for (int64_t k = 0; k < g->k && *sum == *sum; k++) *sum += x[i * a->across + k * a->along] * y[j * b->across + k * b->along];
-    }
+  moon__amx_mend(c, c_step, x, a->across, a->along, y, b->along, b->across, at->m, at->n, g->k);
 }
 
 static bool has_infinity(const amx_plan *g, const moon_call *call, const block *at, const own_part *own) {

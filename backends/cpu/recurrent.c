@@ -2,7 +2,7 @@
 ** recurrent.c: f32 kernels of lstm_sequence, gru_sequence and their gradients. Each step is a product with the recurrent kernel,
 ** packed once, by the tiles of gemm.h, whose result goes into the cell (cells.h) while it is in the cache. The state is also kept
 ** turned, [units, rows] for the rows of each tile, as the tiles read it best; where there is a matrix unit (amx.h) both are kept in its
-** tiles instead. What they compute stands in core/ops; an infinite state becomes NaN in the matrix unit.
+** tiles instead. What they compute stands in core/ops.
 **
 ** Jobs are cut by units where a step is large, and each step is a group of jobs; where it is small a job takes some rows through
 ** many steps. Each element is computed in the same way whatever the cut, but for the sums over rows in the bias gradient, whose
@@ -53,6 +53,21 @@ static float *turned_of(const recurrent_plan *p, const moon_call *call, int64_t 
   return scratch(call, p->turned_at) + ((step & 1) * p->row_blocks + row / p->rows) * p->turned_floats;
 }
 
+/* Behind tiles of the unit: for each UNIT of depth a byte that tells whether one of its numbers is infinite. */
+static int64_t flag_floats(const recurrent_plan *p) { return moon__ceildiv_i64(p->depth, UNIT * 64) * 16; }
+static char *flags_behind(const recurrent_plan *p, const float *tiles, int64_t floats) {
+  return (char *)(uintptr_t)(tiles + floats - flag_floats(p));
+}
+
+/* Infinities make NaN in the unit. a, x [rows, depth] and b, y [depth, UNIT]: in tiles, and as they lie. */
+static void mend(const recurrent_plan *p, float *out, int64_t out_step, const float *a, const float *x, int64_t x_step, int64_t rows,
+                 const float *b, const float *y) {
+  int64_t deep = p->back ? p->r_column : p->r_row, across = p->back ? p->r_row : p->r_column;
+  if (!p->unit) return;
+  if (memchr(flags_behind(p, a, p->turned_floats), 1, (size_t)(p->depth / UNIT)) || *flags_behind(p, b, p->panel_floats))
+    moon__amx_mend(out, out_step, x, x_step, 1, y, deep, across, rows, UNIT, p->depth);
+}
+
 /* out [rows, wide] = a [rows, depth] b; a_step: from row to row where a is not turned. */
 static void multiply(const recurrent_plan *p, float *out, int64_t out_step, const float *a, int64_t a_step, int64_t rows,
                      const float *b, int64_t b_step, int64_t columns) {
@@ -74,20 +89,25 @@ static void multiply(const recurrent_plan *p, float *out, int64_t out_step, cons
   }
 }
 
-/* Tiles [t, t + n) of the strips of x, whose number 0 belongs to tile t. */
-static void pack_tiles(const recurrent_plan *p, const moon_amx_side *s, float *out, const float *x, int64_t t, int64_t n) {
+/* Tiles [t, t + n) of the strips of x, whose number 0 belongs to tile t. True: one of the numbers is infinite. */
+static bool pack_tiles(const recurrent_plan *p, const moon_amx_side *s, float *out, const float *x, int64_t t, int64_t n) {
   int64_t tile = moon__amx_tile(true), strips = moon__ceildiv_i64(s->size, UNIT) * 2;
-  moon__amx_pack(p->isa, s, (const char *)x, 0, strips, 0, n, (uint16_t *)(void *)out + t * tile, p->depth / MOON_AMX_K * tile);
+  return moon__amx_pack(p->isa, s, (const char *)x, 0, strips, 0, n, (uint16_t *)(void *)out + t * tile, p->depth / MOON_AMX_K * tile);
 }
 
 /* Panel `job` of the recurrent kernel: of block job / panels, gate job % panels; going back, of the kernel turned round. */
+static const float *panel_source(const recurrent_plan *p, const moon_call *call, int64_t job) {
+  int64_t j = job / p->panels * p->wide;
+  if (p->back) return input(call, BACK_RECURRENT) + j * p->r_row;
+  return input(call, RECURRENT) + (job % p->panels * p->u + j) * p->r_column;
+}
+
 static void pack_panel(const recurrent_plan *p, const moon_call *call, int64_t job) {
-  int64_t j = job / p->panels * p->wide, first = p->back ? j : job % p->panels * p->u + j;
-  int64_t deep = p->back ? p->r_column : p->r_row, across = p->back ? p->r_row : p->r_column;
-  const float *x = input(call, p->back ? BACK_RECURRENT : RECURRENT) + first * across;
+  int64_t j = job / p->panels * p->wide, deep = p->back ? p->r_column : p->r_row, across = p->back ? p->r_row : p->r_column;
+  const float *x = panel_source(p, call, job);
   float *out = scratch(call, p->packed_at) + job * p->panel_floats;
   moon_amx_side b = {.of_f32 = true, .size = p->wide, .k = p->depth, .along = deep, .across = across};
-  if (p->unit) pack_tiles(p, &b, out, x, 0, p->depth / MOON_AMX_K);
+  if (p->unit) *flags_behind(p, out, p->panel_floats) = pack_tiles(p, &b, out, x, 0, p->depth / MOON_AMX_K);
   else p->gemm->pack(out, x, p->depth, moon__min_i64(p->wide, p->u - j), deep, across, p->wide);
 }
 
@@ -95,7 +115,8 @@ static void pack_panel(const recurrent_plan *p, const moon_call *call, int64_t j
 static void turn(const recurrent_plan *p, float *to, int64_t at, const float *x, int64_t x_step, int64_t rows, int64_t columns) {
   if (p->unit) {
     moon_amx_side a = {.is_a = true, .of_f32 = true, .size = rows, .k = columns, .along = 1, .across = x_step};
-    pack_tiles(p, &a, to, x, at / MOON_AMX_K, columns / MOON_AMX_K);
+    char *flags = flags_behind(p, to, p->turned_floats) + at / UNIT;
+    memset(flags, pack_tiles(p, &a, to, x, at / MOON_AMX_K, columns / MOON_AMX_K), (size_t)(columns / UNIT));
     return;
   }
   for (int64_t r = 0; r < rows; r += p->height, to += p->height * p->depth)
@@ -156,6 +177,7 @@ static void step_block(const recurrent_plan *p, const moon_call *call, int64_t s
     const float *b = p->packed ? scratch(call, p->packed_at) + (block * p->panels + g) * p->panel_floats
                                : input(call, RECURRENT) + g * u + j;
     multiply(p, product + g * p->wide, c.product_step, a, u, rows, b, p->packed ? p->wide : p->r_row, n);
+    mend(p, product + g * p->wide, c.product_step, a, before, u, rows, b, panel_source(p, call, block * p->panels + g));
   }
   if (!p->gru) point_c(p, call, s, row, j, &c);
   (p->gru ? p->cells->gru : p->cells->lstm)(&c);
@@ -211,8 +233,10 @@ static void back_block(const recurrent_plan *p, const moon_call *call, int64_t k
   int64_t s = p->t - 1 - k, at = place_of(p, s);
   float *through = output(call, p->gru ? 1 : 0); /* what goes to the product */
   if (k > 0) {
-    const float *a = p->turned ? turned_of(p, call, row, k) : through + (place_of(p, s + 1) * p->b + row) * w;
-    multiply(p, product, p->wide, a, w, rows, scratch(call, p->packed_at) + block * p->panel_floats, p->wide, n);
+    const float *before = through + (place_of(p, s + 1) * p->b + row) * w, *a = p->turned ? turned_of(p, call, row, k) : before;
+    const float *b = scratch(call, p->packed_at) + block * p->panel_floats;
+    multiply(p, product, p->wide, a, w, rows, b, p->wide, n);
+    mend(p, product, p->wide, a, before, w, rows, b, panel_source(p, call, block));
   }
   if (k == p->t) {
     finish_back(p, call, product, row, j, n);
@@ -297,9 +321,12 @@ static bool lay_out(recurrent_plan *p, moon_choice *c) {
   const int64_t f = (int64_t)sizeof(float);
   int64_t packed, turned, bias, height = p->unit ? UNIT : p->height, rows = moon__ceildiv_i64(p->rows, height) * height;
   int64_t deep = p->unit ? p->depth * moon__amx_tile(true) / MOON_AMX_TILE / 2 : p->depth; /* floats that hold what is packed along depth */
-  if (!moon__mul_i64(p->wide, deep, &p->panel_floats) || !moon__mul_i64(p->blocks * p->panels, p->panel_floats, &packed) ||
-      !moon__mul_i64(rows, deep, &p->turned_floats) || !moon__mul_i64(p->turned_floats, 2 * p->row_blocks, &turned) ||
-      !moon__mul_i64(p->row_blocks, bias_count(p), &bias))
+  int64_t flags = p->unit ? flag_floats(p) : 0;
+  if (!moon__mul_i64(p->wide, deep, &p->panel_floats) || !moon__mul_i64(rows, deep, &p->turned_floats)) return false;
+  p->panel_floats += flags;
+  p->turned_floats += flags;
+  if (!moon__mul_i64(p->blocks * p->panels, p->panel_floats, &packed) ||
+      !moon__mul_i64(p->turned_floats, 2 * p->row_blocks, &turned) || !moon__mul_i64(p->row_blocks, bias_count(p), &bias))
     return false;
   if (p->packed && !moon__fast_scratch(c, &p->packed_at, packed, f)) return false;
   if (p->turned && !moon__fast_scratch(c, &p->turned_at, turned, f)) return false;

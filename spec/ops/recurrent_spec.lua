@@ -126,6 +126,20 @@ describe("recurrent sequences", function()
     end)
   end)
 
+  -- Where the sums go beyond all numbers, gates are 0 or 1: nothing is NaN.
+  it("take infinite weights and states", function()
+    for _, op in ipairs { "lstm", "gru" } do
+      for _, place in ipairs { { input = 3, at = { 2, 5 } }, { input = 5, at = { 7, 3 } } } do
+        local s = { b = 40, t = 3, d = 2, u = 64, states = true }
+        local x = inputs(op, s, "f32")
+        if op == "lstm" or place.input == 3 then x[place.input][place.at[1]][place.at[2]] = math.huge end
+        local exact = {}
+        for i, t in ipairs(x) do exact[i] = t:cast("f64") end
+        close(label_of(op, s), samples.run(graph(op, s, x, true), x), samples.run(graph(op, s, exact, true), exact))
+      end
+    end
+  end)
+
   it("use the kernels made for them, and none of a scan", function()
     local s = { b = 4, t = 3, d = 2, u = 8 }
     for _, op in ipairs { "lstm", "gru" } do
