@@ -35,6 +35,7 @@ const char *moon__cl_type(moon_dtype dtype, int lanes) { return lanes == 1 ? typ
 
 typedef enum word_kind {
   AS_IS,    /* the prelude's macro, or an OpenCL function of the name below */
+  QUICK,    /* the function, but for f32 the prelude's macro NAME_F32 */
   OPERATOR, /* an arithmetic operator: integers wrap */
   PREFIX,
   IDENTITY, /* of integers: the number itself */
@@ -56,7 +57,7 @@ static const word words[] = {
     {"LOG2", AS_IS, AS_IS, "log2"},     {"LOG10", AS_IS, AS_IS, "log10"},   {"LOG1P", AS_IS, AS_IS, "log1p"},
     {"SIN", AS_IS, AS_IS, "sin"},       {"COS", AS_IS, AS_IS, "cos"},       {"TAN", AS_IS, AS_IS, "tan"},
     {"ASIN", AS_IS, AS_IS, "asin"},     {"ACOS", AS_IS, AS_IS, "acos"},     {"ATAN", AS_IS, AS_IS, "atan"},
-    {"SINH", AS_IS, AS_IS, "sinh"},     {"COSH", AS_IS, AS_IS, "cosh"},     {"TANH", AS_IS, AS_IS, "tanh"},
+    {"SINH", AS_IS, AS_IS, "sinh"},     {"COSH", AS_IS, AS_IS, "cosh"},     {"TANH", QUICK, AS_IS, "tanh"},
     {"ASINH", AS_IS, AS_IS, "asinh"},   {"ACOSH", AS_IS, AS_IS, "acosh"},   {"ATANH", AS_IS, AS_IS, "atanh"},
     {"ERF", AS_IS, AS_IS, "erf"},       {"ERFC", AS_IS, AS_IS, "erfc"},     {"ATAN2", AS_IS, AS_IS, "atan2"},
     {"HYPOT", AS_IS, AS_IS, "hypot"},
@@ -133,8 +134,10 @@ static void print_word(printer *p, const word *w) {
   bool many = p->lanes > 1;
   char open[24], between[8];
   switch (kind_of(w, dtype)) {
+    case QUICK:
     case AS_IS:
-      moon__cl_put(p->t, "%s(", w->text);
+      if (kind_of(w, dtype) == QUICK && dtype == MOON_DTYPE_f32) moon__cl_put(p->t, "%s_F32(", w->name);
+      else moon__cl_put(p->t, "%s(", w->text);
       print_arguments(p, ", ", "", "");
       moon__cl_put(p->t, ")");
       return;

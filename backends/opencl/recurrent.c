@@ -56,9 +56,9 @@ static const char forward_text[] = CL_(
           for (long r = row; r < min(row + MR, end); r++) {
             const long place = r * u + unit; const T *sum = sums + (r - row) * NB;
             const V c0 = VLOAD(0, c + place);
-            const V in = SIGMOID(VLOAD(0, sum)); const V keep = SIGMOID(VLOAD(1, sum)); const V g = tanh(VLOAD(2, sum));
+            const V in = SIGMOID(VLOAD(0, sum)); const V keep = SIGMOID(VLOAD(1, sum)); const V x = VLOAD(2, sum); const V g = TANH(x);
             const V out = SIGMOID(VLOAD(3, sum));
-            V c1 = keep * c0 + in * g; V h1 = out * tanh(c1);
+            V c1 = keep * c0 + in * g; V h1 = out * TANH(c1);
             if (p.v[5] && !AT(const uchar, 4)[at + r]) { c1 = c0; h1 = VLOAD(0, before + place); }
             VSTORE(c1, 0, c + place);
             VSTORE(h1, 0, y + place);
@@ -95,7 +95,7 @@ static const char back_text[] = CL_(
           const long place = row * u + unit; const long wide = row * 4 * u + unit;
           __global const T *gates = AT(const T, 1) + at * 4 * u + wide; __global T *dz = AT(T, 7) + at * 4 * u + wide;
           const V in = VLOAD(0, gates); const V keep = VLOAD(0, gates + u); const V g = VLOAD(0, gates + 2 * u);
-          const V out = VLOAD(0, gates + 3 * u); const V c = tanh(VLOAD(0, AT(const T, 2) + at * u + place));
+          const V out = VLOAD(0, gates + 3 * u); const V c1 = VLOAD(0, AT(const T, 2) + at * u + place); const V c = TANH(c1);
           const V dh1 = VLOAD(0, dh + place) + VLOAD(0, AT(const T, 3) + at / b * p.v[7] + row * p.v[8] + unit);
           const V dc0 = VLOAD(0, dc + place); const V dc1 = dc0 + dh1 * out * (1 - c * c);
           V d[4];

@@ -31,11 +31,12 @@ bool moon__cl_panel_bytes(const moon_cl_tile *t, const moon_cl_columns *b, moon_
 }
 
 static void put_words(const moon_cl_tile *t, moon_dtype dtype, moon_cl_text *text) {
-  const char *type = dtype == MOON_DTYPE_f64 ? "double" : "float";
+  bool f64 = dtype == MOON_DTYPE_f64;
+  const char *type = f64 ? "double" : "float";
   moon__cl_put(text,
-               "#define T %s\n#define V %s%d\n#define L %d\n#define MR %d\n#define NV %d\n#define NB (NV * L)\n"
+               "#define T %s\n#define V %s%d\n#define TANH %s\n#define L %d\n#define MR %d\n#define NV %d\n#define NB (NV * L)\n"
                "#define VLOAD(i, p) vload%d(i, p)\n#define VSTORE(v, i, p) vstore%d(v, i, p)\n#define UNROLL _Pragma(\"unroll\")\n",
-               type, type, t->lanes, t->lanes, t->rows, t->vectors, t->lanes, t->lanes);
+               type, type, t->lanes, f64 ? "tanh" : "TANH_F32", t->lanes, t->rows, t->vectors, t->lanes, t->lanes);
 }
 
 bool moon__cl_add_tile(moon_cl_choice *c, const moon_cl_tile *t, moon_dtype dtype, const char *text, moon_cl_step_spec *spec) {

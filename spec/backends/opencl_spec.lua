@@ -116,6 +116,15 @@ describe("OpenCL on " .. device.model, function()
     if device.f64 then compare.elementwise("f64", soak and 1 or 4, true) end
   end)
 
+  it("computes tanh on both sides of where its formula changes, and at its ends", function()
+    local list = { 0, -0.0, 1 / 0, -1 / 0, 0 / 0, 1e-30, -1e-5, 0.6249999, 0.625, -0.6250001, 9, -20, 100 }
+    for i = 1, 200 do list[#list + 1] = (i - 100) / 37 end
+    local x = core.tensor(list, "f32")
+    local s = core.placeholder("x", "f32", x.shape)
+    local job = compare.job("tanh", core.graph({ s }, { s:tanh(), 1 / s:tanh() }), { x }, 1e-7)
+    compare.check { job }
+  end)
+
   it("is asked in slices whether a run is over, and never waited for", function()
     local before = core.device()
     finally(function() core.device(before) end)
