@@ -9,6 +9,4 @@ bool moon__cl_filter_grad_tiles(moon_cl_choice *c, const moon_geometry *g);
 /* In conv_depthwise.c, for CPU devices. */
 bool moon__cl_is_depthwise(const moon_cl_choice *c, const moon_geometry *g);
 bool moon__cl_depthwise(moon_cl_choice *c, const moon_geometry *g);
-/* Adds the step that makes the result, `count` numbers, the sum of as many in each segment at this byte of scratch, in order. */
-bool moon__cl_add_sum(moon_cl_choice *c, int64_t count, int64_t segments, size_t at);
 #endif

@@ -85,19 +85,6 @@ static const char filter_grad_text[] = CL_(
   }
 );
 
-/* p: count, segments, byte of the partial sums. */
-static const char sum_text[] = CL(
-  KERNEL void run(OPERAND(0), OPERAND(1), PARAMS, REST) {
-    START
-    __global const T0 *x = (__global const T0 *)(mem1 + off1 + p.v[2]);
-    EACH(i, p.v[0], 1024) {
-      T0 sum = x[i];
-      for (long s = 1; s < p.v[1]; s++) sum += x[s * p.v[0] + i];
-      AT(T0, 0)[i] = sum;
-    }
-  }
-);
-
 static int64_t count3(const int64_t *n) { return n[0] * n[1] * n[2]; }
 
 static bool add_zeros(moon_cl_choice *c, int64_t bytes, size_t at) {
@@ -131,15 +118,6 @@ bool moon__cl_conv_tiles(moon_cl_choice *c, const moon_geometry *g, bool input_g
                          .global = {(size_t)moon__ceildiv_i64(places, t.rows), (size_t)panels, (size_t)g->groups}};
   return moon__cl_pack(c, &t, &w, 1, dtype, 0) && add_zeros(c, (int64_t)zero_bytes, panel_bytes) &&
          moon__cl_add_tile(c, &t, dtype, input_grad ? input_grad_text : conv_text, &s);
-}
-
-bool moon__cl_add_sum(moon_cl_choice *c, int64_t count, int64_t segments, size_t at) {
-  const int operands[2] = {c->nin, MOON_CL_SCRATCH};
-  const moon_dtype types[2] = {c->out[0].dtype, MOON_DTYPE_u8};
-  int64_t p[3] = {count, segments, (int64_t)at};
-  moon_cl_step_spec s = {.noperands = 2, .operands = operands, .nparams = 3, .params = p};
-  moon__cl_spread(c->d, &s, count, 1024);
-  return moon__cl_add_spec(c, sum_text, types, &s);
 }
 
 bool moon__cl_filter_grad_tiles(moon_cl_choice *c, const moon_geometry *g) {

@@ -53,6 +53,8 @@ bool moon__cl_begin(moon_cl_choice *c, const char *kernel, bool strided);
 bool moon__cl_add(moon_cl_choice *c, const char *text, const int64_t *params, int nparams, int64_t n, int64_t block);
 /* The same with everything said in spec but the unit; types [noperands] are T0, T1, ... */
 bool moon__cl_add_spec(moon_cl_choice *c, const char *text, const moon_dtype *types, moon_cl_step_spec *spec);
+/* Adds the step that makes the result, `count` numbers, the sum of as many in each segment at this byte of scratch, in order. */
+bool moon__cl_add_sum(moon_cl_choice *c, int64_t count, int64_t segments, size_t at);
 /* Ends it: MOON_OK, or what `ok` false means: memory is out. */
 moon_status moon__cl_end(moon_cl_choice *c, bool ok);
 #endif

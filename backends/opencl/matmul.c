@@ -1,6 +1,6 @@
 /*
-** matmul.c: the matrix product: a [.., m, k], b [.., k, n] -> y [.., m, n], batch axes alike. Three kernels: register tiles for
-** floats on CPUs, tiles in local memory for f32 on GPUs, and a plain one for all else.
+** matmul.c: the matrix product: a [.., m, k], b [.., k, n] -> y [.., m, n], batch axes alike. Kernels: register tiles for
+** floats on CPUs and two for few rows, tiles in local memory for f32 on GPUs, and a plain one for all else.
 */
 #include "base/shape.h"
 #include "base/size.h"
@@ -36,7 +36,8 @@ static bool add_plain(moon_cl_choice *c) {
 ** of k after the other; it packs the panels of b, one at a time, into a place of its own in scratch, where they stay in a near cache.
 ** a is read where it lies, or, where its rows are neighbours, packed for the block. ---- */
 
-enum { PIECE = 512, ITEM = 65536 }; /* of k; multiplications that are worth a work-item */
+/* PIECE: of k; ITEM: multiplications that are worth a work-item; STREAM: of few rows, see there. */
+enum { PIECE = 512, ITEM = 65536, STREAM_COLUMNS = 4096, STREAM_SEGMENTS = 4, STREAM_LEAST = 65536 };
 
 /* p: m n k, steps of a: rows, k, batch, of b: k, columns, batch; row tiles and panels of a block, blocks down and along, blocks in all,
 ** numbers of a work-item's place, whether a and b are packed, piece of k. */
@@ -83,32 +84,72 @@ static const char tile_text[] = CL_(
   }
 );
 
-/* Few rows by columns that lie one after the other: a column of y at a time. p: columns in all, n, k, m, steps of a: rows, batch; of b:
-** columns, batch. */
+/* Few rows by columns that lie one after the other: four columns of y at a time. p: fours in all, n, k, m, steps of a: rows, batch; of
+** b: columns, batch; fours of a batch. */
 static const char dot_text[] = CL_(
   KERNEL void run(OPERAND(0), OPERAND(1), OPERAND(2), PARAMS, REST) {
     START
     const long n = p.v[1]; const long k = p.v[2]; const long m = p.v[3];
-    EACH(at, p.v[0], max(1L, 32768 / k)) {
-      const long batch = at / n; const long column = at % n;
-      __global const T *w = AT(const T, 1) + batch * p.v[7] + column * p.v[6];
-      __global const T *a[MR]; V sum[MR]; T rest[MR];
+    EACH(group, p.v[0], max(1L, 8192 / k)) {
+      const long batch = group / p.v[8]; const long first = group % p.v[8] * 4;
+      __global const T *w[4]; __global const T *a[MR]; V sum[MR][4]; T rest[MR][4];
+      UNROLL for (int q = 0; q < 4; q++) w[q] = AT(const T, 1) + batch * p.v[7] + min(first + q, n - 1) * p.v[6];
       UNROLL for (int i = 0; i < MR; i++) {
         a[i] = AT(const T, 0) + batch * p.v[5] + min((long)i, m - 1) * p.v[4];
-        sum[i] = (V)(0); rest[i] = 0;
+        UNROLL for (int q = 0; q < 4; q++) { sum[i][q] = (V)(0); rest[i][q] = 0; }
       }
       long j = 0;
       for (; j + L <= k; j += L) {
-        const V w_ = VLOAD(0, w + j);
-        UNROLL for (int i = 0; i < MR; i++) sum[i] = fma(VLOAD(0, a[i] + j), w_, sum[i]);
+        UNROLL for (int q = 0; q < 4; q++) {
+          const V w_ = VLOAD(0, w[q] + j);
+          UNROLL for (int i = 0; i < MR; i++) sum[i][q] = fma(VLOAD(0, a[i] + j), w_, sum[i][q]);
+        }
       }
-      for (; j < k; j++) UNROLL for (int i = 0; i < MR; i++) rest[i] = fma(a[i][j], w[j], rest[i]);
-      UNROLL for (int i = 0; i < MR; i++) {
-        T t[L];
-        VSTORE(sum[i], 0, t);
-        for (int j = 0; j < L; j++) rest[i] += t[j];
-        if (i < m) AT(T, 2)[(batch * m + i) * n + column] = rest[i];
+      for (; j < k; j++)
+        UNROLL for (int i = 0; i < MR; i++) { UNROLL for (int q = 0; q < 4; q++) rest[i][q] = fma(a[i][j], w[q][j], rest[i][q]); }
+      for (int i = 0; i < MR && i < m; i++)
+        for (int q = 0; q < 4 && first + q < n; q++) {
+          T t[L];
+          VSTORE(sum[i][q], 0, t);
+          for (int l = 0; l < L; l++) rest[i][q] += t[l];
+          AT(T, 2)[(batch * m + i) * n + first + q] = rest[i][q];
+        }
+    }
+  }
+);
+
+/* Few rows by a matrix whose rows lie one after the other: some columns of y a work-item, summed over a segment of k, eight rows of b at
+** a time, so that memory is read in long pieces. p: n, k, m, steps of a: rows, k, batch; of b: k, batch; columns and k of a work-item;
+** batches. */
+static const char stream_text[] = CL_(
+  KERNEL void run(OPERAND(0), OPERAND(1), OPERAND(2), PARAMS, REST) {
+    START
+    const long n = p.v[0]; const long k = p.v[1]; const long m = p.v[2]; const long batch = get_global_id(1);
+    const long first = get_global_id(0) * p.v[8]; const long end = min(n, first + p.v[8]);
+    const long from = get_global_id(2) * p.v[9]; const long to = min(k, from + p.v[9]);
+    __global const T *a = AT(const T, 0) + batch * p.v[5]; __global const T *b = AT(const T, 1) + batch * p.v[7];
+    __global T *y = AT(T, 2) + (get_global_id(2) * p.v[10] + batch) * m * n;
+    for (int i = 0; i < m; i++) for (long j = first; j < end; j++) y[i * n + j] = 0;
+    for (long at = from; at < to; at += 8) {
+      T x[MR][8];
+      for (int i = 0; i < MR; i++) for (int q = 0; q < 8; q++)
+        x[i][q] = at + q < to ? a[min((long)i, m - 1) * p.v[3] + (at + q) * p.v[4]] : 0;
+      __global const T *w[8];
+      UNROLL for (int q = 0; q < 8; q++) w[q] = b + min(at + q, to - 1) * p.v[6];
+      long j = first;
+      for (; j + L <= end; j += L) {
+        V w_[8];
+        UNROLL for (int q = 0; q < 8; q++) w_[q] = VLOAD(0, w[q] + j);
+        UNROLL for (int i = 0; i < MR; i++) {
+          if (i < m) {
+            V sum = VLOAD(0, y + i * n + j);
+            UNROLL for (int q = 0; q < 8; q++) sum = fma((V)(x[i][q]), w_[q], sum);
+            VSTORE(sum, 0, y + i * n + j);
+          }
+        }
       }
+      for (; j < end; j++)
+        for (int i = 0; i < m; i++) for (int q = 0; q < 8 && at + q < to; q++) y[i * n + j] = fma(x[i][q], w[q][j], y[i * n + j]);
     }
   }
 );
@@ -161,14 +202,32 @@ static const char *tune_tile(moon_cl_choice *c, moon_cl_tile *t, int64_t m, int6
   return words;
 }
 
-/* A product of few rows whose other operand is read once, along k. */
+/* A product of few rows whose other operand is read once, by columns. */
 static bool add_dots(moon_cl_choice *c, const moon_cl_columns *b, int64_t m, int64_t row_step, int64_t a_step) {
   moon_cl_tile t = {.rows = m > 2 ? 4 : (int)m, .vectors = 1, .lanes = c->out[0].dtype == MOON_DTYPE_f64 ? 8 : 16};
-  int64_t p[8] = {b->n * b->batch, b->n, b->k2, m, row_step, a_step, b->column_step, b->batch_step};
+  int64_t groups = moon__ceildiv_i64(b->n, 4);
+  int64_t p[9] = {groups * b->batch, b->n, b->k2, m, row_step, a_step, b->column_step, b->batch_step, groups};
   const int operands[3] = {0, 1, 2};
-  moon_cl_step_spec s = {.noperands = 3, .operands = operands, .nparams = 8, .params = p};
-  moon__cl_spread(c->d, &s, p[0], moon__max_i64(1, 32768 / b->k2));
+  moon_cl_step_spec s = {.noperands = 3, .operands = operands, .nparams = 9, .params = p};
+  moon__cl_spread(c->d, &s, p[0], moon__max_i64(1, 8192 / b->k2));
   return moon__cl_add_tile(c, &t, c->out[0].dtype, dot_text, &s);
+}
+
+/* A product of few rows whose other operand is read once, by rows: segments of k, whose sums are added in order. */
+static bool add_stream(moon_cl_choice *c, const moon_cl_columns *b, int64_t m, const moon_array *a, int64_t a_step) {
+  moon_dtype dtype = c->out[0].dtype;
+  moon_cl_tile t = {.rows = m > 2 ? 4 : (int)m, .vectors = 1, .lanes = dtype == MOON_DTYPE_f64 ? 8 : 16};
+  int64_t width = moon__min_i64(b->n, STREAM_COLUMNS), segment = moon__ceildiv_i64(b->k2, 8 * STREAM_SEGMENTS) * 8;
+  int64_t segments = moon__ceildiv_i64(b->k2, segment), count = moon__cl_count(&c->out[0]);
+  int64_t p[11] = {b->n, b->k2, m, a->strides[a->ndim - 2], a->strides[a->ndim - 1], a_step, b->k2_step, b->batch_step, width, segment,
+                   b->batch};
+  const int operands[3] = {0, 1, segments > 1 ? MOON_CL_SCRATCH : 2};
+  moon_cl_step_spec s = {.noperands = 3, .operands = operands, .nparams = 11, .params = p,
+                         .global = {(size_t)moon__ceildiv_i64(b->n, width), (size_t)b->batch, (size_t)segments}};
+  size_t bytes;
+  if (!moon__mul_size((size_t)count, (size_t)segments * moon_dtype_bytes(dtype), &bytes)) return false;
+  if (segments > 1) c->choice->scratch_bytes = bytes;
+  return moon__cl_add_tile(c, &t, dtype, stream_text, &s) && (segments == 1 || moon__cl_add_sum(c, count, segments, 0));
 }
 
 static bool add_tiles(moon_cl_choice *c) {
@@ -188,6 +247,7 @@ static bool add_tiles(moon_cl_choice *c) {
   if (!b_even) columns.batch_step = k * n;
   if (m <= 4 && k > 1 && columns.k2_step == 1 && columns.column_step != 1 && a->strides[d + 1] == 1)
     return add_dots(c, &columns, m, a->strides[d], a_step);
+  if (m <= 4 && n * k >= STREAM_LEAST && columns.column_step == 1) return add_stream(c, &columns, m, a, a_step);
   int64_t nb = moon__cl_tile_columns(&t), tiles = moon__ceildiv_i64(m, t.rows), panels = moon__ceildiv_i64(n, nb), numbers;
   bool a_packed = tiles > 1 && a->strides[d + 1] != 1 && a->strides[d] == 1, b_packed = tiles > 2 || columns.column_step != 1;
   int64_t piece = moon__min_i64(k, PIECE);

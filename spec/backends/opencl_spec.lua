@@ -218,6 +218,19 @@ describe("OpenCL on " .. device.model, function()
     compare.check(jobs)
   end)
   it("computes other ops as the CPU does, in f32", function() compare.sweep("f32", 4e-6, forward) end)
+  it("multiplies few rows by much, by its rows and by its columns", function()
+    local jobs, turned = {}, { 1, 3, 2 }
+    for i, case in ipairs { { 1, 1, 301, 500 }, { 2, 3, 301, 503 }, { 1, 2, 40, 4500 } } do
+      local b, m, k, n = table.unpack(case)
+      ml.seed(i)
+      local x = { ml.randn { b, m, k }, ml.randn { b, k, n }, ml.randn { b, n, k } }
+      local s = {}
+      for j, one in ipairs(x) do s[j] = core.placeholder("x" .. j, "f32", one.shape) end
+      local graph = core.graph(s, { s[1]:matmul(s[2]), s[1]:matmul(s[3]:transpose(turned)) })
+      jobs[i] = compare.job("few rows " .. i, graph, x, 4e-6)
+    end
+    compare.check(jobs)
+  end)
   it("computes without fused loops and fast kernels", function() compare.sweep("f32", 4e-6, products, "all") end)
   if device.f64 then
     it("computes in f64 what has no gradient", function() compare.sweep("f64", 1e-11, constants) end)
