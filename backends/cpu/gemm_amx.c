@@ -227,12 +227,13 @@ static amx_plan *plan_new(const moon_fast *f, moon_choice *c) {
 /* Many rows and columns. */
 static bool pays(int64_t m, int64_t n, int64_t k) { return m > MOON_AMX_ROWS / 2 && n >= MOON_AMX_ROWS && k >= MOON_AMX_ROWS; }
 
-/* Is it clearly faster than vectors, which take f32 as it is? Measured, in ns: packing a number, operations on whole tiles (the unit gives
-** 127 GFLOP/s a core while another machine has its other thread, else 430), operations by vectors; a phase more. */
+/* Is it clearly faster than vectors, which take f32 as it is? Measured, in ns: packing a number, a block of sums that is stored, operations
+** on whole tiles (the unit gives 127 GFLOP/s a core while another machine has its other thread, else 430), operations by vectors; phases. */
 static bool wins(const moon_product *p) {
   double m = (double)p->m, n = (double)p->n, k = (double)p->k;
-  double tiles = (double)moon__ceildiv_i64(p->m, SIDE) * (double)moon__ceildiv_i64(p->n, SIDE) * (double)moon__ceildiv_i64(p->k, MOON_AMX_K);
-  double unit = 0.5 * (m + n) * k + tiles * (SIDE * SIDE * MOON_AMX_K * 2 / 280.0), vectors = m * n * k * 2 / 130;
+  double blocks = (double)moon__ceildiv_i64(p->m, SIDE) * (double)moon__ceildiv_i64(p->n, SIDE);
+  double tiles = blocks * (double)moon__ceildiv_i64(p->k, MOON_AMX_K);
+  double unit = 0.4 * (m + n) * k + blocks * 100 + tiles * (SIDE * SIDE * MOON_AMX_K * 2 / 280.0), vectors = m * n * k * 2 / 130;
   return (double)p->batch * (vectors * 0.75 - unit) > 8000;
 }
 
