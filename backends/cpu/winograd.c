@@ -213,7 +213,7 @@ static double cost_of(const shape *s, int tile, bool fresh) {
 /* Does F(tile, 3) pay, and is there no better one? */
 bool moon__cpu_winograd_conv_has(const moon_node *node) {
   shape s;
-  if (!read_shape(node, &s) || s.c < 32 || s.f < 32) return false;
+  if (!read_shape(node, &s)) return false;
   const int64_t *size = s.backward ? s.g.in : s.g.out;
   const moon_node *u = node->inputs[2]->node;
   bool fresh = u->op->id == MOON_OP_winograd_filter && ((const moon_winograd_attrs *)u->attrs)->fresh;

@@ -125,7 +125,7 @@ static void run_sum(const moon_call *call, int64_t first, int64_t last) {
 ** tiles; transforming a tile 36 * 16 units per channel. */
 bool moon__cpu_winograd_grad_has(const moon_node *node) {
   moon_geometry g = moon__conv_geometry(node);
-  if (!moon__winograd_fits(node, &g) || g.c_in < 32 || g.c_out < 32) return false;
+  if (!moon__winograd_fits(node, &g) || g.c_in * g.c_out < 512) return false;
   double tiles = (double)(g.batch * moon__ceildiv_i64(g.out[1], TILE) * moon__ceildiv_i64(g.out[2], TILE));
   double edges = POSITIONS * tiles * 16 * (1 / (double)g.c_in + 1 / (double)g.c_out);
   return 9 * (double)g.batch * (double)g.out[1] * (double)g.out[2] > 1.1 * (POSITIONS * (tiles + 20) + edges);

@@ -85,15 +85,16 @@ for _, case in ipairs {
   { { 2, 21, 10, 32 }, { 3, 3, 32, 32 }, { pad_lo = { 2, 0 }, pad_hi = { 0, 3 } } },
   { { 40, 2, 2, 64 }, { 3, 3, 64, 64 }, { padding = "same" } }, { { 31, 3, 5, 64 }, { 3, 3, 64, 32 }, { padding = "same" } },
   { { 1, 33, 28, 64 }, { 3, 3, 64, 128 }, { padding = "same" } }, { { 1, 24, 22, 112 }, { 3, 3, 112, 160 }, { padding = "same" } },
+  { { 4, 33, 30, 16 }, { 3, 3, 16, 32 }, { padding = "same" } }, { { 4, 33, 30, 32 }, { 3, 3, 32, 16 }, { padding = "same" } },
   { { 1, 25, 16, 32 }, { 3, 3, 32, 32 }, { pad_lo = 3, pad_hi = 2 } }, { { 5, 8, 8, 96 }, { 3, 3, 96, 336 }, { padding = "same" } },
 } do check("winograd " .. table.concat(case[1], ","), case[1], case[2], case[3], "winograd", 2e-4) end
 print(sum)
 ]]
 
-local function compiled(off)
-  local x = core.placeholder("x", "f32", { 2, 16, 16, 32 })
+local function compiled(off, channels)
+  local x = core.placeholder("x", "f32", { 8, 32, 32, channels })
   core.trace_begin()
-  local w = core.placeholder("w", "f32", { 3, 3, 32, 32 })
+  local w = core.placeholder("w", "f32", { 3, 3, channels, 32 })
   local y = core.conv(x, w, { padding = "same" })
   local d = core.gradients((y * y):sum(), { x, w })
   core.trace_end()
@@ -111,12 +112,14 @@ describe("convolution", function()
 
   it("goes by Winograd's algorithm where that pays, unless the pass is off", function()
     if os.getenv("MOONLET_ISA") == "baseline" then return end -- whose direct sums it does not replace
-    local with, without = compiled(""), compiled("winograd")
-    for _, op in ipairs { "winograd_filter", "winograd_conv", "winograd_input_grad", "winograd_filter_grad" } do
-      assert.matches("= " .. op .. "%(", with)
-      assert.is_nil(without:find(op, 1, true), op)
+    for channels = 16, 32, 16 do
+      local with, without = compiled("", channels), compiled("winograd", channels)
+      for _, op in ipairs { "winograd_filter", "winograd_conv", "winograd_input_grad", "winograd_filter_grad" } do
+        assert.matches("= " .. op .. "%(", with)
+        assert.is_nil(without:find(op, 1, true), op)
+      end
+      assert.is_nil(with:find("= conv", 1, true))
     end
-    assert.is_nil(with:find("= conv", 1, true))
   end)
 
   it("goes by direct sums where the environment says so", function()
