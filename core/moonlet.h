@@ -374,12 +374,14 @@ typedef struct moon_tune_options {
   bool here_only;  /* nothing is written */
 } moon_tune_options;
 /* Measures the heavy nodes of a program alone, each computed in the ways that its kernels offer, on numbers of its own: variables stay
-** as they are. What wins by more than 5 % goes to the runtime's table, and with it to the file "tuned" in the cache folder. Programs
-** that were compiled stay as they are, to the bit; what is compiled from then on heeds the table, in this process and in those that
+** as they are. What wins by more than 5 % is then tried in the whole program, which runs by turns with it and without; if it is faster
+** with it beyond chance, that goes to the runtime's table, and with it to the file "tuned" in the cache folder. Programs that were
+** compiled stay as they are, to the bit; what is compiled from then on heeds the table, in this process and in those that
 ** read the file, which happens before their first compile. moon_compile of p's graph then gives a new program. Without this call
 ** nothing is measured or written. options may be NULL.
 ** Gives text, freed with moon_text_release, a line a node, heaviest first, with tabs between: node, kernel, us before, us after, ways
-** tried, the row that was set or "-"; at last "left", nodes for which there was no time, and "saved", 1 when the file was written. */
+** tried, the row that won or "-"; at last "left", nodes for which there was no time; if a row won, "whole", us of the program before
+** and after (0: no time); "kept", 1 when the table has the rows, and "saved", 1 when the file was written. */
 MOON_API char *moon_tune(moon_context *ctx, moon_program *p, const moon_tune_options *options);
 
 /* ---- Files ---- */

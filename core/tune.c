@@ -14,7 +14,7 @@
 /* A file is this line, rows, and the sum of all before it. */
 static const char head[] = "moonlet tune 1\n";
 enum { SUM_BYTES = 21, MOST_BYTES = 1 << 20, ROW_BYTES = 640, WORDS_BYTES = 192, NOTE_BYTES = 216 };
-enum { SHIPPED, FROM_FILE, SET_HERE, REPLACED };
+enum { SHIPPED, FROM_FILE, SET_HERE, ON_TRIAL, REPLACED };
 /* Rows farther away say nothing: a sum of squares of binary logarithms, so that one size may be twice another. */
 #define FAR 1.0
 
@@ -22,6 +22,7 @@ typedef struct moon_tune_row row;
 struct moon_tune_row {
   row *next;
   int from; /* REPLACED: nobody's answer any more, but programs hold its words */
+  const moon_context *tried_by; /* ON_TRIAL: for whom it counts */
   moon_tune_key key; /* its form is `form` */
   int ndials;
   int32_t value[MOON_TUNE_DIALS];
@@ -129,14 +130,18 @@ bool moon__tune_same(const moon_tune_key *a, const moon_tune_key *b) {
 }
 
 static bool replaces(const row *a, const row *b) {
-  return b->from != REPLACED && (a->from == SHIPPED) == (b->from == SHIPPED) && strcmp(a->target, b->target) == 0 &&
+  return b->from < ON_TRIAL && (a->from == SHIPPED) == (b->from == SHIPPED) && strcmp(a->target, b->target) == 0 &&
          moon__tune_same(&a->key, &b->key);
 }
 
+static void replace_others(row *list, const row *w) {
+  for (row *r = list; r; r = r->next)
+    if (r != w && replaces(w, r)) r->from = REPLACED;
+}
+
 static void add_row(row **list, row *w) {
-  for (row *r = *list; r; r = r->next)
-    if (replaces(w, r)) r->from = REPLACED;
   w->key.form = w->form;
+  if (w->from != ON_TRIAL) replace_others(*list, w);
   describe(w);
   w->next = *list;
   *list = w;
@@ -284,17 +289,22 @@ static bool answers(const row *r, const moon_question *q) {
 /* Which of two rows at the same distance: what was measured here, else the one of the smaller sizes. */
 static bool goes_before(const row *a, const row *b) {
   if ((a->from == SHIPPED) != (b->from == SHIPPED)) return b->from == SHIPPED;
+  if ((a->from == ON_TRIAL) != (b->from == ON_TRIAL)) return a->from == ON_TRIAL;
   for (int i = 0; i < a->key.nsizes; i++)
     if (a->key.size[i] != b->key.size[i]) return a->key.size[i] < b->key.size[i];
   return false;
 }
 
-static const row *nearest(const moon_runtime *runtime, const char *target, const moon_question *q, double *far) {
+static bool counts(const row *r, const moon_context *ctx) {
+  return r->from < ON_TRIAL || (r->from == ON_TRIAL && ctx->trial && r->tried_by == ctx);
+}
+
+static const row *nearest(const moon_context *ctx, const char *target, const moon_question *q, double *far) {
   const row *best = NULL;
   *far = FAR;
-  for (const row *r = runtime->tune_rows; r; r = r->next) {
+  for (const row *r = ctx->runtime->tune_rows; r; r = r->next) {
     double d = distance(&r->key, &q->key);
-    if (d > *far || r->from == REPLACED || strcmp(r->target, target) != 0 || !answers(r, q)) continue;
+    if (d > *far || !counts(r, ctx) || strcmp(r->target, target) != 0 || !answers(r, q)) continue;
     if (best && d == *far && !goes_before(r, best)) continue;
     best = r;
     *far = d;
@@ -323,7 +333,7 @@ const char *moon__tune_ask(moon_context *ctx, const moon_device *device, const m
   memcpy(q.dial, dial, (size_t)ndials * sizeof *dial);
   memcpy(q.own, value, (size_t)ndials * sizeof *value);
   moon__mutex_lock(ctx->runtime->lock);
-  const row *r = nearest(ctx->runtime, target, &q, &far);
+  const row *r = nearest(ctx, target, &q, &far);
   if (r) {
     memcpy(value, r->value, (size_t)ndials * sizeof *value);
     words = far == 0 ? r->exact : r->near;
@@ -340,7 +350,8 @@ const char *moon__tune_set(moon_context *ctx, const moon_device *device, const m
     moon__fail_memory(ctx);
     return NULL;
   }
-  w->from = SET_HERE;
+  w->from = ON_TRIAL;
+  w->tried_by = ctx;
   w->key = q->key;
   w->ndials = q->ndials;
   snprintf(w->target, sizeof w->target, "%s", device->backend->target(device));
@@ -353,4 +364,14 @@ const char *moon__tune_set(moon_context *ctx, const moon_device *device, const m
   add_row(&ctx->runtime->tune_rows, w);
   moon__mutex_unlock(ctx->runtime->lock);
   return w->text;
+}
+
+void moon__tune_settle(moon_context *ctx, bool keep) {
+  moon__mutex_lock(ctx->runtime->lock);
+  for (row *r = ctx->runtime->tune_rows; r; r = r->next) {
+    if (r->from != ON_TRIAL || r->tried_by != ctx) continue;
+    r->from = keep ? SET_HERE : REPLACED;
+    if (keep) replace_others(ctx->runtime->tune_rows, r);
+  }
+  moon__mutex_unlock(ctx->runtime->lock);
 }

@@ -5,7 +5,7 @@
 **
 ** Rows come from what backends ship (moon_backend.tuned), from the file "tuned" in the cache folder, which is read before the first
 ** program of a runtime is compiled and not again, and from moon_tune (tuner.c). Nothing else adds rows, so what is compiled does not
-** depend on a clock. Text of a row: target, op, form, dtype, sizes, dials: "avx512 matmul nn f32 64x512x784 width=4 pack=0".
+** depend on a clock. Text of a row: target, op, form, dtype, sizes, dials: "cpu_avx512_32K_1024K matmul nn f32 64x512x784 width=4 pack=0".
 */
 #ifndef MOON_TUNE_H
 #define MOON_TUNE_H
@@ -45,7 +45,7 @@ typedef struct moon_question {
   int32_t own[MOON_TUNE_DIALS];   /* what the chooser would take without a table */
 } moon_question;
 enum { MOON_TRIAL_QUESTIONS = 4 };
-/* While a context has one, the questions of its compiles are noted, and that of `answer` gets its values. */
+/* While a context has one, the questions of its compiles are noted, that of `answer` gets its values, and rows on trial count. */
 typedef struct moon_trial {
   int nasked;
   moon_question asked[MOON_TRIAL_QUESTIONS];
@@ -53,8 +53,10 @@ typedef struct moon_trial {
 } moon_trial;
 
 bool moon__tune_same(const moon_tune_key *a, const moon_tune_key *b);
-/* Makes the question's values the row of its key, in this process. Gives the row's text, NULL with an error. */
+/* Puts the question's values on trial as the row of its key. Gives the row's text, NULL with an error. */
 const char *moon__tune_set(moon_context *ctx, const moon_device *device, const moon_question *q);
+/* Ends the trial of this context's rows: they are the rows of their keys in this process from now on, or never were. */
+void moon__tune_settle(moon_context *ctx, bool keep);
 /* Writes the rows of the file and those set here to the file. False: there is no folder, or it cannot be written. */
 bool moon__tune_save(moon_context *ctx);
 /* Rows in text [bytes]: the rows alone, or (whole) those of a file. Adds them to the table, or none of them when anything is

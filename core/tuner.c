@@ -1,8 +1,9 @@
 /*
 ** tuner.c: measures, when asked, what the table (tune.h) tells choosers. The heavy nodes of a program are computed alone, on numbers of
 ** the right shapes: each as a small program, compiled with each answer to the questions that its choosers ask, one dial at a time.
-** The programs take turns, and the shortest time of each counts; a row is set for what wins by more than 5 %, twice. Heavy nodes come
-** first, and each has its share of the time.
+** The programs take turns, and the shortest time of each counts; what wins by more than 5 %, twice, is put on trial as a row. Heavy
+** nodes come first, and each has its share of the time. What wins alone may lose among the others, whose caches and clock it shares, or
+** have won by chance: at last the whole program runs with the rows and without, by turns, and they stay only if it is faster so.
 */
 #include <string.h>
 
@@ -15,12 +16,14 @@
 #include "graph/build.h"
 #include "passes/pass.h"
 #include "plan/plan.h"
+#include "tensor/variable.h"
 #include "tune.h"
 
 #define DEFAULT_SECONDS 2.0
 #define LEAST_FLOPS 5e5 /* below, what is won is less than what differs from run to run */
 #define WIN 0.95
-enum { ROUNDS = 30, LEAST_ROUNDS = 2 };
+#define NODES_SHARE 0.6 /* of the time; the rest is for the whole program */
+enum { ROUNDS = 30, LEAST_ROUNDS = 2, MOST_PAIRS = 200 };
 
 typedef struct work { const moon_program *program; const moon_launch *launch; double flops; } work;
 
@@ -33,7 +36,7 @@ typedef struct tuner {
   work *work;
   moon_tune_key *done; /* keys that were looked at; forms are the choosers' constants */
   moon_text text;
-  int better, left; /* rows that were set; questions for which there was no time */
+  int better, left; /* rows on trial; questions for which there was no time */
 } tuner;
 
 /* One node, what it works on, and room for what it gives. */
@@ -158,12 +161,13 @@ static moon_status stage_make(moon_context *ctx, const work *w, stage *st) {
 
 /* ---- Compiling and timing it ---- */
 
-/* Compiled with this answer to its question (NULL: what the table says); questions are noted in *trial. */
+/* Compiled with this answer to its question (NULL: what the table says); questions are noted in *trial. trial NULL: as if nothing were
+** tried. */
 static moon_program *compile(tuner *t, const stage *st, moon_trial *trial, const moon_question *answer) {
   moon_pass_env env = {.ctx = t->ctx, .device = t->device, .mode = t->mode, .fast_kernels = true};
   moon_program *p = NULL;
   t->ctx->trial = trial;
-  trial->answer = answer;
+  if (trial) trial->answer = answer;
   moon_scope_open(t->ctx);
   moon_graph *g = moon__pass_winograd(&env, st->graph), *ready = g ? moon__pass_select(&env, g) : NULL;
   if (ready) p = moon__plan(t->ctx, t->device, ready, t->mode, true);
@@ -358,21 +362,106 @@ static moon_status tune_all(tuner *t) {
   return s;
 }
 
+/* ---- With the rows and without ---- */
+
+static moon_status forget_form(moon_rewriter *r, const moon_node *n, moon_value *const *in, moon_value **out) {
+  bool form = n->op->id == MOON_OP_winograd_conv || n->op->id == MOON_OP_winograd_input_grad ||
+              n->op->id == MOON_OP_winograd_filter_grad || n->op->id == MOON_OP_conv_packed;
+  if (form) out[0] = plain_node(r->ctx, n, in);
+  return form && !out[0] ? r->ctx->status : MOON_OK;
+}
+
+/* The program as it was before passes chose forms, and numbers for its inputs. MOON_EUNSUPPORTED: it has too many. */
+static moon_status stage_whole(moon_context *ctx, const moon_program *p, stage *st) {
+  const moon_graph *g = p->graph;
+  moon_rewriter r = {.ctx = ctx, .visit = forget_form};
+  memset(st, 0, sizeof *st);
+  if (g->ninputs > MOON_MAX_INPUTS || g->noutputs > MOON_MAX_OUTPUTS) return MOON_EUNSUPPORTED;
+  for (int i = 0; i < g->ninputs; i++) {
+    const moon_type *type = &g->inputs[i]->type;
+    if (!(st->in[i] = numbers(ctx, type->dtype, type->shape.ndim, type->shape.dim))) return ctx->status;
+    st->nin++;
+  }
+  st->graph = moon__rewrite(&r, g);
+  return st->graph ? MOON_OK : ctx->status;
+}
+
+/* From now on p works on copies of its variables; copies: variable -> the one that stands for it. */
+static moon_status copy_variables(moon_context *ctx, moon_program *p, moon_map *copies) {
+  for (int i = 0; i < p->nvariables; i++) {
+    moon_variable *v = p->variables[i], *copy = moon_variable_retain(moon__map_get(copies, v));
+    if (!copy && !(copy = moon_variable_new(ctx, "w", v->tensor, false))) return ctx->status;
+    p->variables[i] = copy;
+    bool noted = moon__map_put(copies, v, copy);
+    moon_variable_release(v); /* programs are compiled from graphs that have it */
+    if (!noted) return moon__fail_memory(ctx);
+  }
+  return MOON_OK;
+}
+
+/* Shortest times of two programs that run in turns, each as often first as second. *wins: the second was faster in more pairs than two
+** standard deviations of chance would give it. */
+static moon_status compare(tuner *t, stage *st, moon_program *const *p, double *best, bool *wins) {
+  int n = 0, ahead = 0; /* pairs won less pairs lost */
+  for (int round = -1; n < MOST_PAIRS && now(t) < t->deadline_us; round++) { /* the first does what is done once */
+    double us[2];
+    for (int k = 0; k < 2; k++) {
+      int i = (k + round) & 1;
+      moon_status s = time_run(t, p[i], st, &us[i]);
+      if (s != MOON_OK) return s;
+    }
+    for (int i = 0; i < 2; i++)
+      if (round <= 0 || us[i] < best[i]) best[i] = us[i];
+    if (round < 0) continue;
+    n++;
+    ahead += us[1] < us[0] ? 1 : -1;
+  }
+  *wins = n > 0 && ahead > 0 && ahead * ahead >= 4 * n && best[1] < best[0];
+  return MOON_OK;
+}
+
+static moon_status try_whole(tuner *t, const moon_program *p, bool *wins) {
+  stage st;
+  moon_map copies;
+  moon_trial trial = {0};
+  moon_program *made[2] = {NULL, NULL};
+  double us[2] = {0, 0};
+  moon__map_init(&copies, t->ctx->runtime);
+  moon_status s = stage_whole(t->ctx, p, &st);
+  for (int i = 0; s == MOON_OK && i < 2; i++) {
+    made[i] = compile(t, &st, i ? &trial : NULL, NULL);
+    s = made[i] ? copy_variables(t->ctx, made[i], &copies) : t->ctx->status;
+  }
+  if (s == MOON_OK) s = compare(t, &st, made, us, wins);
+  for (int i = 0; i < 2; i++) moon_program_release(made[i]);
+  stage_free(&st);
+  moon__map_free(&copies);
+  moon__text_put(&t->text, "whole");
+  for (int i = 0; i < 2; i++) put_number(&t->text, us[i]);
+  moon__text_put(&t->text, "\n");
+  return s == MOON_EUNSUPPORTED ? MOON_OK : s;
+}
+
 char *moon_tune(moon_context *ctx, moon_program *p, const moon_tune_options *options) {
   double seconds = options && options->seconds > 0 ? options->seconds : DEFAULT_SECONDS;
   tuner t = {.ctx = ctx, .device = p->device, .mode = p->mode, .text = {.runtime = ctx->runtime}};
   moon_device *before = ctx->device;
-  t.deadline_us = now(&t) + seconds * 1e6;
+  double start = now(&t);
+  bool kept = false;
+  t.deadline_us = start + NODES_SHARE * seconds * 1e6;
   ctx->device = p->device; /* where numbers are made */
   ctx->compile_depth++;
   moon_status s = moon__tune_load(ctx);
   if (s == MOON_OK) s = list_work(&t, p);
   if (s == MOON_OK) s = tune_all(&t);
+  t.deadline_us = start + seconds * 1e6;
+  if (s == MOON_OK && t.better > 0) s = try_whole(&t, p, &kept);
   ctx->compile_depth--;
   ctx->device = before;
-  if (t.better > 0) p->superseded = true;
-  bool saved = s == MOON_OK && t.better > 0 && !(options && options->here_only) && moon__tune_save(ctx);
-  moon__text_format(&t.text, "saved\t%d\n", saved);
+  moon__tune_settle(ctx, kept);
+  if (kept) p->superseded = true;
+  bool saved = kept && !(options && options->here_only) && moon__tune_save(ctx);
+  moon__text_format(&t.text, "kept\t%d\nsaved\t%d\n", kept, saved);
   moon__free(ctx->runtime, t.work);
   moon__free(ctx->runtime, t.done);
   if (s == MOON_OK) return moon__text_end(ctx, &t.text);

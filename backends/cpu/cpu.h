@@ -45,7 +45,6 @@ moon_status moon__cpu_select_product(moon_context *ctx, moon_device *device, con
 bool moon__cpu_fast_has(moon_device *device, const moon_node *node);
 /* Could there be, whether or not it pays? */
 bool moon__cpu_fast_can(moon_device *device, const moon_node *node);
-const char *moon__cpu_target(const moon_device *device); /* cpu_avx512 */
 extern const char moon__cpu_tuned[];                     /* rows that are shipped */
 /* Measures, for about 0.2 s; in peak.c. */
 moon_status moon__cpu_limits(moon_context *ctx, moon_device *device, moon_limits *limits);

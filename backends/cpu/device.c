@@ -2,13 +2,17 @@
 ** device.c: the CPU as a device: its memory (the runtime's allocator), its threads (the runtime's pool), and the choice of a
 ** kernel: a fast one where fast.c has one, else the plain one of the op. The table of plain kernels is collected by the build.
 */
+#include <stdio.h>
 #include <string.h>
 
 #include "base/alloc.h"
+#include "base/os.h"
 #include "base/pool.h"
 #include "cpu.h"
 #include "openblas.h"
+#include "isa.h"
 #include "plain.h"
+#include "tune.h"
 
 #define UNARY(name, ...) extern const moon_cpu_kernel moon__cpu_plain_##name;
 #define BINARY(name, ...) extern const moon_cpu_kernel moon__cpu_plain_##name;
@@ -34,11 +38,27 @@ static const moon_cpu_kernel *const plain_kernels[MOON_OP_COUNT] = {
 #undef MOON_CPU_ROW
 };
 
+typedef struct cpu_device {
+  moon_openblas blas; /* first: kernels see no more of it */
+  char target[MOON_TUNE_WORD];
+} cpu_device;
+
+/* What choices depend on: instruction set, matrix unit, and caches, the second level by the class of its size. */
+static void name_target(cpu_device *d) {
+  const char *isa = moon__cpu_has_matrix_unit() ? "cpu_amx" : MOON_ISA_TEXT(moon__cpu_isa(), "cpu");
+  int near = (int)(moon__cache_bytes(1) >> 10), far = 64;
+  while (far <= moon__cache_bytes(2) >> 11) far *= 2;
+  snprintf(d->target, sizeof d->target, "%s_%dK_%dK", isa, near, far);
+}
+
+static const char *cpu_target(const moon_device *device) { return ((const cpu_device *)device->data)->target; }
+
 static moon_status cpu_open(moon_context *ctx) {
-  moon_openblas *blas = moon__alloc(ctx->runtime, sizeof *blas);
-  if (!blas) return moon__fail_memory(ctx);
-  if (moon__device_add(ctx, &moon__cpu_backend, "cpu", blas)) return MOON_OK;
-  moon__free(ctx->runtime, blas);
+  cpu_device *d = moon__alloc(ctx->runtime, sizeof *d);
+  if (!d) return moon__fail_memory(ctx);
+  name_target(d);
+  if (moon__device_add(ctx, &moon__cpu_backend, "cpu", d)) return MOON_OK;
+  moon__free(ctx->runtime, d);
   return moon_error_status(ctx);
 }
 
@@ -166,7 +186,7 @@ const moon_backend moon__cpu_backend = {
     .buffer_copy = cpu_buffer_copy,
     .has_kernel = moon__cpu_fast_has,
     .can_run = moon__cpu_fast_can,
-    .target = moon__cpu_target,
+    .target = cpu_target,
     .tuned = moon__cpu_tuned,
     .select = cpu_select,
     .select_loop = moon__cpu_loop_select,

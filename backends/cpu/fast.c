@@ -149,11 +149,6 @@ bool moon__cpu_fast_can(moon_device *device, const moon_node *node) {
   }
 }
 
-const char *moon__cpu_target(const moon_device *device) {
-  (void)device;
-  return MOON_ISA_TEXT(moon__cpu_isa(), "cpu");
-}
-
 bool moon__cpu_fast_has(moon_device *device, const moon_node *node) {
   (void)device;
   switch (node->op->id) {

@@ -2,10 +2,12 @@
 -- Here: making the programs of a model that are worth measuring, and what came out as a table. Measuring is the core's (tuner.c).
 -- Invariant: variables stay as they are, and nothing is measured or written by anything but `run`.
 --
--- What won by more than 5 % is used by whatever is compiled from then on: the model itself, from its next step on, and other
--- models. Programs that were compiled before stay as they are, to the bit. Unless told otherwise it is also kept in the file
--- `tuned` of the cache folder (`MOONLET_CACHE_DIR`), which later processes read before they compile for the first time: a process
--- that does not tune computes the same from its first step to its last. Delete the file to go back to the rules of the kernels.
+-- Choices that win by more than 5 % are tried in the whole step, which runs by turns with them and without; only if it is faster
+-- with them beyond chance they are used by whatever is compiled from then on: the model itself, from its next step on, and other
+-- models. A step that takes longer than a thirtieth of the time given cannot be judged. Programs that were compiled before stay as
+-- they are, to the bit. Unless told otherwise it is also kept in the file `tuned` of the cache folder (`MOONLET_CACHE_DIR`), which
+-- later processes read before they compile for the first time: a process that does not tune computes the same from its first step
+-- to its last. Delete the file to go back to the rules of the kernels.
 -- `program:explain()` says `tuned:` where a choice was measured, `table:` where it came with the library.
 -- @module moonlet.tune
 -- @usage local t = ml.tune(model, { seconds = 5 })
@@ -63,7 +65,7 @@ local function us_text(us)
 end
 
 function Tuning:init(text)
-  self.better, self.left, self.saved = 0, 0, false
+  self.better, self.left, self.kept, self.saved = 0, 0, false, false
   for line in text:gmatch "[^\n]+" do
     local parts = {}
     for part in line:gmatch "[^\t]+" do parts[#parts + 1] = part end
@@ -74,16 +76,23 @@ function Tuning:init(text)
       if row then self.better = self.better + 1 end
     elseif parts[1] == "left" then
       self.left = tonumber(parts[2])
-    elseif parts[1] == "saved" then
-      self.saved = parts[2] == "1"
+    elseif parts[1] == "whole" then
+      self.before_us, self.after_us = tonumber(parts[2]), tonumber(parts[3])
+    elseif parts[1] == "kept" or parts[1] == "saved" then
+      self[parts[1]] = parts[2] == "1"
     end
   end
 end
 
-local function note_of(self, save)
-  if self.better == 0 then return "nothing was faster than what was used" end
+local function kept_note(self, save)
   if self.saved then return "kept for later processes" end
   return save and "for this process only: there is no cache folder that can be written" or "for this process only"
+end
+
+local function note_of(self, save)
+  if self.better == 0 then return "nothing was faster than what was used" end
+  local whole = string.format("the whole %s -> %s, ", us_text(self.before_us), us_text(self.after_us))
+  return whole .. (self.kept and kept_note(self, save) or "not beyond chance: nothing changes")
 end
 
 --- A line for each node that was measured.
@@ -121,7 +130,8 @@ end
 -- (true when it is compiled), and `x`, `y`: a batch, where sizes are not known without data; `save` (true): also for later
 -- processes; `print` (false)
 -- @treturn Tuning a list, heaviest first: `node`, `kernel`, `before_us`, `after_us`, `candidates` tried, `row` of the table or nil
--- when nothing was faster; `better` (how many), `left` (nodes for which there was no time), `saved`, and `note`, the same in words
+-- when nothing was faster; `better` (how many), `left` (nodes for which there was no time), `before_us`, `after_us` of the whole,
+-- `kept`, `saved`, and `note`, the same in words
 function tune.run(what, opts)
   local Network = require "moonlet.network"
   opts = util.options("ml.tune", OPTIONS, opts)

@@ -1,7 +1,7 @@
 --- Rows for the table that is shipped: `make tune`, `make tune ONLY=gpt_train`. Tunes each workload in RUNS processes of its own; a
--- row counts when all of them found one for its key, and is that of the run in which it was fastest. Prints the rows of tuned.def
--- with the new ones in place of those of the same key, and on stderr what each gains. `moonlet spec/bench/tune.lua NAME SECONDS` is
--- one such process.
+-- row counts when all of them found one for its key and kept it, and is that of the run in which it was fastest. Prints the rows of
+-- tuned.def with the new ones in place of those of the same key, and on stderr what each gains.
+-- `moonlet spec/bench/tune.lua NAME SECONDS` is one such process.
 local ml = require("moonlet")
 local workload = require("spec.bench.workload")
 
@@ -9,8 +9,9 @@ local RUNS, SECONDS, FILE = 3, 10, "backends/cpu/tuned.def"
 
 if arg[2] then
   local t = ml.tune(workload.make(arg[1]).program, { seconds = tonumber(arg[2]), save = false })
+  io.stderr:write(arg[1], ": ", t.note, "\n")
   for _, row in ipairs(t) do
-    if row.row then print(row.before_us, row.after_us, row.row) end
+    if row.row and t.kept then print(row.before_us, row.after_us, row.row) end
   end
   return
 end

@@ -62,12 +62,12 @@ describe("the table of passes", function()
   end)
 
   it("leaves the graph that is compiled as it is, also what depends on no input", function()
-    local x, w = x_of(4, 3), core.variable(core.full({ 4, 3 }, 2, "f32"), "w")
+    local a, w = x_of(4, 3), core.variable(core.full({ 4, 3 }, 2, "f32"), "w")
     core.trace_begin()
-    local one = core.graph({ x }, { x * (((w + 0) * 3 + 0):tanh() + 0) })
+    local one = core.graph({ a }, { a * (((w + 0) * 3 + 0):tanh() + 0) })
     core.trace_end()
     local before, inputs = one:text(), { core.full({ 4, 3 }, 5, "f32") }
-    local two = core.graph({ x }, { one:call({ x })[1] + one:call({ x * 1 })[1] })
+    local two = core.graph({ a }, { one:call({ a })[1] + one:call({ a * 1 })[1] })
     local y = one:program { passes_off = "all" }:run(inputs):sum():item()
     for i = 1, 3 do
       local twice = i == 2
