@@ -47,6 +47,28 @@ function compare.job(label, graph, tensors, tolerance, passes_off, plain)
   return { label = label, program = program, tensors = tensors, want = want, tolerance = tolerance }
 end
 
+--- A job of several members { label, tensors, tolerance, outputs = f(xs) } in one graph: one program is built faster than many.
+local function joint_job(members, passes_off, plain)
+  local tensors, names, first = {}, {}, {}
+  for i, m in ipairs(members) do
+    first[i], names[i] = #tensors, m.label
+    for _, t in ipairs(m.tensors) do tensors[#tensors + 1] = t end
+  end
+  local of = {} -- the member of each result
+  local graph = samples.trace(tensors, function(xs)
+    local outputs = {}
+    for i, m in ipairs(members) do
+      local own = {}
+      for k = 1, #m.tensors do own[k] = xs[first[i] + k] end
+      for _, y in ipairs(m.outputs(own) or {}) do outputs[#outputs + 1], of[#of + 1] = y, m end
+    end
+    return #outputs > 0 and outputs or { xs[1] }
+  end)
+  local job = compare.job(table.concat(names, ", "), graph, tensors, members[1].tolerance, passes_off, plain)
+  job.of = of
+  return job
+end
+
 --- Runs the jobs; an error lists what differs.
 function compare.check(jobs)
   local wrong = {}
@@ -54,40 +76,47 @@ function compare.check(jobs)
     local ok, got = pcall(function() return { j.program:run(j.tensors) } end)
     if not ok then wrong[#wrong + 1] = j.label .. ": " .. tostring(got) end
     for i = 1, ok and #got or 0 do
-      local text = compare.difference(got[i], j.want[i], j.tolerance)
-      if text then wrong[#wrong + 1] = j.label .. ", result " .. i .. ": " .. text end
+      local member = j.of and j.of[i] or j
+      local text = compare.difference(got[i], j.want[i], member.tolerance)
+      if text then wrong[#wrong + 1] = member.label .. ", result " .. i .. ": " .. text end
     end
   end
   if #wrong == 0 then return end
   error(#wrong .. " of " .. #jobs .. " are wrong:\n" .. table.concat(wrong, "\n", 1, math.min(10, #wrong)), 0)
 end
 
-local AT_ONCE = 40
+local AT_ONCE, MEMBERS = 8, 6
 
--- Calls f(op, case, i) for every op's cases that `takes(op, i, number of the op)` wants, and checks the jobs that it gives.
-local function each_case(takes, f)
-  local jobs, all = {}, 0
+-- Calls f(op, case, i) for every op's cases that `takes(op, i, number of the op)` wants, and checks the jobs that its members make.
+local function each_case(takes, f, passes_off, plain)
+  local jobs, members, all = {}, {}, 0
+  local function close()
+    if #members > 0 then jobs[#jobs + 1] = joint_job(members, passes_off, plain) end
+    members = {}
+  end
   for number, op in ipairs(core.ops()) do
     local found, list = pcall(samples.of, op)
     for i, case in ipairs(found and list or {}) do
-      jobs[#jobs + 1] = takes(op, i, number) and f(op, case, i, list) or nil
+      local member = takes(op, i, number) and f(op, case, i, list) or nil
+      members[#members + 1], all = member, all + (member and 1 or 0)
+      if #members == MEMBERS then close() end
       if #jobs == AT_ONCE then
         compare.check(jobs)
-        jobs, all = {}, all + #jobs
+        jobs = {}
       end
     end
   end
+  close()
   compare.check(jobs)
-  assert(all + #jobs > 0, "no case to compare")
+  assert(all > 0, "no case to compare")
 end
 
 --- The cases with float inputs of dtype.
 function compare.sweep(dtype, tolerance, takes, passes_off)
   each_case(takes, function(op, case, i)
-    local tensors = samples.tensors(case, dtype, op.name .. i)
-    local graph = samples.trace(tensors, function(xs) return samples.call(op, case, xs) end)
-    return compare.job(samples.label(op, i, dtype), graph, tensors, math.max(tolerance, case.rtol or 0), passes_off)
-  end)
+    return { label = samples.label(op, i, dtype), tensors = samples.tensors(case, dtype, op.name .. i),
+      tolerance = math.max(tolerance, case.rtol or 0), outputs = function(xs) return samples.call(op, case, xs) end }
+  end, passes_off)
 end
 
 -- Elementwise ops are compared some at a time: each is of numbers of its own, and all results are added up, so that they become one
@@ -161,21 +190,21 @@ function compare.elementwise(dtype, every, gradients)
   compare.check(jobs)
 end
 
--- The case's gradients as a job; nil: it has none, or is too large for the CPU's plain kernels.
-local function gradient_job(op, case, label)
+-- The case's gradients; nil: it has none, or is too large for the CPU's plain kernels.
+local function gradient_member(op, case, label)
   if case.smooth == false or case.large then return nil end
   local tensors = samples.tensors(case, "f64", label)
   local which = derivative.moving(case, tensors)
-  local graph = #which > 0 and derivative.graph(op, case, tensors, which, 1, label)
-  return graph and compare.job(label, graph, tensors, 1e-10, nil, true)
+  return #which > 0 and { label = label, tensors = tensors, tolerance = 1e-10,
+    outputs = function(xs) return derivative.outputs(op, case, xs, which, 1, label) end } or nil
 end
 
 --- Gradients in f64 of the cases of differentiable ops, against those of the CPU's plain kernels, which gradient_spec.lua compares
 -- with finite differences.
 function compare.gradients(takes)
   each_case(takes, function(op, case, i, list)
-    return op.differentiable and not list.constant and gradient_job(op, case, samples.label(op, i, "gradient")) or nil
-  end)
+    return op.differentiable and not list.constant and gradient_member(op, case, samples.label(op, i, "gradient")) or nil
+  end, nil, true)
 end
 
 return compare

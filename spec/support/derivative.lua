@@ -40,24 +40,27 @@ local function pick(list, which)
   return r
 end
 
---- A graph of the loss and its gradients by the inputs `which`; of order 2, the loss is a weighted sum of the gradients of order 1.
--- nil: nothing that the case computes has a gradient.
+--- The loss of inputs xs and its gradients by the inputs `which`; of order 2, the loss is a weighted sum of the gradients of
+-- order 1. nil: nothing that the case computes has a gradient.
+function derivative.outputs(op, case, xs, which, order, label)
+  local rng = samples.generator(label .. " cotangent")
+  local wrt = pick(xs, which)
+  local loss = weighted(rng, samples.call(op, case, xs))
+  if loss and order == 2 then loss = weighted(rng, core.gradients(loss, wrt)) end
+  if not loss then return nil end
+  local outputs = { loss }
+  for _, g in ipairs(core.gradients(loss, wrt)) do outputs[#outputs + 1] = g end
+  return outputs
+end
+
+--- A graph of these; nil where there is none.
 function derivative.graph(op, case, tensors, which, order, label)
-  local differentiable = true
+  local outputs
   local graph = samples.trace(tensors, function(xs)
-    local rng = samples.generator(label .. " cotangent")
-    local wrt = pick(xs, which)
-    local loss = weighted(rng, samples.call(op, case, xs))
-    if loss and order == 2 then loss = weighted(rng, core.gradients(loss, wrt)) end
-    if not loss then
-      differentiable = false
-      return { xs[1] }
-    end
-    local outputs = { loss }
-    for _, g in ipairs(core.gradients(loss, wrt)) do outputs[#outputs + 1] = g end
-    return outputs
+    outputs = derivative.outputs(op, case, xs, which, order, label)
+    return outputs or { xs[1] }
   end)
-  return differentiable and graph or nil
+  return outputs and graph or nil
 end
 
 return derivative

@@ -3,7 +3,9 @@
 # file or a folder of them. A process for each keeps small what a collection of garbage has to walk, and a crash within its file.
 # A file that passed is one line; the others are shown whole when all have run; last comes busted's line of totals.
 # Environment: JOBS, how many at once.
+# Specs neither find nor keep built kernels and tuned sizes: they see what a new user sees, and a kernel is compiled for its launch alone.
 set -u
+export MOONLET_CACHE_DIR=off
 totals_of() { grep -hE '^[0-9]+ success.* pending' "$@"; }
 
 # One file: its output goes to a log, which is renamed when it passed. A process that ended otherwise than by its totals is an error.
