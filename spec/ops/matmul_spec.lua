@@ -122,7 +122,8 @@ describe("matmul", function()
         end
       end
       core.seed(5)
-      local sizes = { { 64, 784, 512 }, { 784, 64, 512 }, { 1, 768, 3000 }, { 4, 300, 900 }, { 300, 1500, 40 }, { 257, 129, 65 } }
+      local sizes = { { 64, 784, 512 }, { 784, 64, 512 }, { 1, 768, 3000 }, { 4, 300, 900 }, { 300, 1500, 40 }, { 257, 129, 65 },
+        { 1, 300000, 1 }, { 70, 9000, 1 } }
       for _, s in ipairs(sizes) do
         local a, b = core.uniform({ s[1], s[2] }, -1, 1), core.uniform({ s[2], s[3] }, -1, 1)
         note(a:matmul(b))
@@ -171,6 +172,20 @@ describe("matmul", function()
       end
       print(sum)
     ]], function(label, ok, said) assert(ok, label .. ": " .. said) end)
+  end)
+
+  it("cuts a dot of many terms into jobs, whose sums are exact", function()
+    local n, steps = 1000000, 0
+    local a, b = core.placeholder("a", "f32", { 1, n }), core.placeholder("b", "f32", { n, 1 })
+    local x, y = core.normal { 1, n }, core.normal { n, 1 }
+    local program, out = core.graph({ a, b }, { a:matmul(b) }):program {}, core.zeros { 1, 1 }
+    repeat
+      local done = program:run { x, y, out = { out }, budget_us = 0.001 } -- one job
+      steps = steps + 1
+    until done
+    assert(steps >= 20, steps)
+    local want = x:cast "f64":matmul(y:cast "f64"):item()
+    assert(math.abs(out:item() - want) < 1e-3, out:item() - want)
   end)
 
   it("refuses what does not fit, with both shapes", function()

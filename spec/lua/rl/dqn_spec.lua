@@ -18,8 +18,10 @@ describe("rl.DQN", function()
     it("balances a pole" .. label, function()
       ml.seed(seed)
       local agent = rl.DQN {
-        env = rl.CartPole { seed = seed }, seed = seed, learning_rate = 1e-3, batch_size = 128, train_freq = 1,
-        learning_starts = 500, target_update_interval = 1, tau = 0.01, exploration_fraction = 0.1, exploration_final_eps = 0.01,
+        env = rl.CartPole { seed = seed }, seed = seed, batch_size = 128, train_freq = 1,
+        learning_rate = 5e-4, -- at 1e-3 one seed in eight has not learnt it after 40,000 steps
+        learning_starts = 500, target_update_interval = 1, tau = 0.01, exploration_fraction = 4000 / task.steps(20000),
+        exploration_final_eps = 0.01,
       }
       local before, after = train(agent, rl.CartPole {}, 20000, 1000, 400)
       assert.is_true(before < 100, "it balances untrained: " .. before)
