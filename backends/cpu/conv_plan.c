@@ -7,6 +7,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "base/os.h"
 #include "base/size.h"
 #include "plain.h"
 
@@ -104,9 +105,17 @@ static void cut_jobs(const conv_plan *p, moon_conv_cut *cut) {
   (first == cut_columns ? cut_places : cut_columns)(p, cut, 3 * most); /* which makes jobs read the same again */
 }
 
+/* So many channels of a depthwise convolution that what a stretch of places sees stays in the first-level cache. */
+static int64_t channels_at_once(const conv_plan *p, int64_t places) {
+  const moon_geometry *g = &p->g;
+  int64_t line = moon__min_i64(p->source_size[2], places * g->stride[2] + g->window[2]), bytes = g->window[1] * line * (int64_t)sizeof(float);
+  return moon__max_i64(1, moon__cache_bytes(1) * 3 / 4 / bytes / PANEL) * PANEL;
+}
+
 /* The numbers of a convolution of these sizes; packed: weights lie in panels already. */
 static moon_conv_cut choose(const conv_plan *p, bool packed) {
-  moon_conv_cut cut = {.depth = 256, .row_block = p->depthwise ? 32 : 8 * MOON_GEMM_MAX_ROWS, .channels = 32};
+  moon_conv_cut cut = {.depth = 256, .row_block = p->depthwise ? 32 : 8 * MOON_GEMM_MAX_ROWS};
+  if (p->depthwise) cut.channels = channels_at_once(p, cut.row_block);
   int64_t places = p->target_size[0] * p->target_size[1] * p->target_size[2];
   cut.by_taps = p->nspans[0] * p->nspans[1] * p->nspans[2] > 1 && p->source_group >= 96 && places <= 32 * 32;
   cut.panel = packed || wants_panels(p, p->g.batch * places) ? moon__min_i64(PANEL, p->target_group) : 0;
