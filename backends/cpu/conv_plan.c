@@ -68,7 +68,8 @@ static bool shares_places(const conv_plan *p) {
 static int64_t block_for(int64_t size, int64_t step, double most, double us) {
   int64_t best = moon__min_i64(size, step);
   double least = INFINITY;
-  for (int64_t block = best; block <= size && (double)block <= moon__max_i64(best, (int64_t)most); block += step) {
+  int64_t end = moon__min_i64(size, moon__max_i64(best, (int64_t)most));
+  for (int64_t block = best; block <= end; block += step) {
     int64_t n = moon__ceildiv_i64(size, block);
     double time = (double)((n + 1) / 2 * moon__ceildiv_i64(block, step)) * us + (double)n * 0.1;
     if (time <= least) best = block, least = time;
