@@ -1,8 +1,9 @@
 /*
 ** launch.c: a launch: the kernels ("steps") that compute one node, each with its operands and numbers. Kernel objects are made when
 ** the launch first runs; their arguments are set then, and again only when an operand lies elsewhere than the last time, so that a
-** steady run only enqueues. Small steps wait for others, to run as one kernel (join.c). A kernel's parameters are: a pair (memory, offset) for each operand, its params struct when it has
-** params, the run's status block, the launch's number, and for random ops the four words of the generator.
+** steady run only enqueues. Small steps wait for others, to run as one kernel (join.c). A kernel's parameters are: a pair (memory,
+** offset) for each operand, its params struct when it has params, the run's status block, the launch's number, and for random ops the
+** four words of the generator.
 */
 #include <string.h>
 

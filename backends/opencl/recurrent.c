@@ -174,7 +174,9 @@ static bool add_forward(moon_cl_choice *c) {
   put_sizes(c, z, masked ? &c->in[MASK] : NULL, p);
   moon_cl_tile t = cell_tile(c->d, z->dtype, p[4]);
   const moon_cl_columns columns = {.k1 = 1, .k2 = p[2], .n = 4 * p[2], .batch = 1};
-  if (!moon__cl_begin(c, "opencl_lstm_sequence", false) || !moon__cl_panel_bytes(&t, &columns, z->dtype, &c->choice->scratch_bytes)) return false;
+  if (!moon__cl_begin(c, "opencl_lstm_sequence", false) ||
+      !moon__cl_panel_bytes(&t, &columns, z->dtype, &c->choice->scratch_bytes))
+    return false;
   c->choice->needs_out = 1u << Y | 1u << C_LAST;
   int y = c->nin;
   int64_t pack[2] = {p[2] / t.lanes * p[2], p[2]};

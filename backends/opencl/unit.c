@@ -46,7 +46,8 @@ static const char prelude[] =
     "#define CAST_long(x) ((x) != (x) ? 0 : convert_long_sat(x))\n"
     /* By a minimax fit below 5/8, above by exp: PoCL's own takes several times as long. */
     "#define TANH_FIT(z) fma(fma(fma(fma(z, -0.005717047919f, 0.02065059155f), z, -0.05374349971f), z, 0.133314913f), z, -0.3333328392f)\n"
-    "#define TANH_F32(x) copysign(fabs(x) < 0.625f ? fma(TANH_FIT((x) * (x)) * ((x) * (x)), x, x) : 1.0f - 2.0f / (exp(2.0f * fabs(x)) + 1.0f), x)\n"
+    "#define TANH_F32(x) copysign(fabs(x) < 0.625f ? fma(TANH_FIT((x) * (x)) * ((x) * (x)), x, x) "
+    ": 1.0f - 2.0f / (exp(2.0f * fabs(x)) + 1.0f), x)\n"
     "#define MAX(a, b) (((a) != (a) || (a) > (b)) ? (a) : (b))\n#define MIN(a, b) (((a) != (a) || (a) < (b)) ? (a) : (b))\n";
 /* A work-item of the wide family does a piece of the work alone; in the other, neighbours do neighbouring elements. */
 static const char wide_prelude[] =
