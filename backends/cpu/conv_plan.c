@@ -101,9 +101,10 @@ static void cut_jobs(const conv_plan *p, moon_conv_cut *cut) {
   double groups = p->depthwise ? 1 : (double)p->g.groups, all = image * groups * (double)(p->g.batch * p->target_size[0]);
   double most = all > 480 ? 60 : all > 96 ? all / 8 : 12; /* at least 8 jobs, where that pays */
   if (image < most / 3) cut->image_block = block_for(p->g.batch, 1, most * 0.7 / image, image);
-  void (*const first)(const conv_plan *, moon_conv_cut *, double) = shares_places(p) ? cut_columns : cut_places;
-  first(p, cut, most);
-  (first == cut_columns ? cut_places : cut_columns)(p, cut, 3 * most); /* which makes jobs read the same again */
+  bool columns_first = shares_places(p); /* the second cut makes jobs read the same again */
+  if (columns_first) cut_columns(p, cut, most);
+  cut_places(p, cut, columns_first ? 3 * most : most);
+  if (!columns_first) cut_columns(p, cut, 3 * most);
 }
 
 /* So many channels of a depthwise convolution that what a stretch of places sees stays in the first-level cache. */

@@ -9,8 +9,8 @@
 #include "base/os.h"
 #include "base/pool.h"
 #include "cpu.h"
-#include "openblas.h"
 #include "isa.h"
+#include "openblas.h"
 #include "plain.h"
 #include "tune.h"
 

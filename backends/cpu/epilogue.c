@@ -64,6 +64,7 @@ static bool number_in(const moon_loop *loop, int reg, float *x) {
   return false;
 }
 
+/* Does the loop only bring the sums into bounds? Notes these. */
 static bool find_clamp(moon_finish *p) {
   const moon_loop *loop = &p->e.loop;
   int reg = p->e.acc;
@@ -284,12 +285,12 @@ void moon__finish_clamp(const moon_finish *p, float *y, int64_t y_step, const fl
 void moon__finish_block(moon_finishing *r, const float *x, int64_t x_step, int64_t row, int64_t rows, int64_t column, int64_t columns,
                         int64_t part, bool fresh) {
   const moon_finish *p = r->p;
-  int64_t wide = moon__min_i64(columns, p->elements), high = moon__max_i64(1, p->elements / wide);
   if (p->clamps) {
     float *y = (float *)(void *)r->call->out[0].data + row * p->e.columns + column;
     moon__finish_clamp(p, y, p->e.columns, x, x_step, rows, columns);
     return;
   }
+  int64_t wide = moon__min_i64(columns, p->elements), high = moon__max_i64(1, p->elements / wide);
   for (int64_t j = 0; j < columns; j += wide) {
     tile t = {.column = column + j, .columns = moon__min_i64(wide, columns - j)};
     if (t.column != r->have_column || t.columns != r->have_columns) memset(r->have_rows, 0, sizeof r->have_rows);

@@ -28,13 +28,18 @@ static const char pack_text[] = CL_(
 );
 
 #define SIGMOID(x) (1 / (1 + exp(-(x))))
+/* What both ways have: operands; t, b, u; the rows of the work-item. */
+#define SEQUENCE_KERNEL                                                                                                       \
+  KERNEL void run(OPERAND(0), OPERAND(1), OPERAND(2), OPERAND(3), OPERAND(4), OPERAND(5), OPERAND(6), OPERAND(7), OPERAND(8), \
+                  OPERAND(9), OPERAND(10), PARAMS, REST)
+#define SEQUENCE_SIZES                                                     \
+  const long t = p.v[0]; const long b = p.v[1]; const long u = p.v[2];     \
+  const long first = get_global_id(0) * p.v[4]; const long end = min(b, first + p.v[4]);
 /* Operands: z, bias, h, c, mask, y, last h and c, gates, states, panels. p: t, b, u, from the end, rows of a work-item, a mask is there. */
 static const char forward_text[] = CL_(
-  KERNEL void run(OPERAND(0), OPERAND(1), OPERAND(2), OPERAND(3), OPERAND(4), OPERAND(5), OPERAND(6), OPERAND(7), OPERAND(8),
-                  OPERAND(9), OPERAND(10), PARAMS, REST) {
+  SEQUENCE_KERNEL {
     START
-    const long t = p.v[0]; const long b = p.v[1]; const long u = p.v[2];
-    const long first = get_global_id(0) * p.v[4]; const long end = min(b, first + p.v[4]);
+    SEQUENCE_SIZES
     __global T *c = AT(T, 7); __global const T *before = AT(const T, 2);
     for (long i = first * u; i < end * u; i++) c[i] = AT(const T, 3)[i];
     for (long s = 0; s < t; s++) {
@@ -78,11 +83,9 @@ static const char forward_text[] = CL_(
 /* Operands: c, gates, states, dy, dh, dc, mask, dz, first dh and dc, panels and sums of dz of each row. p: as above; byte where
 ** the sums are; what lies between dy's steps, and its rows. */
 static const char back_text[] = CL_(
-  KERNEL void run(OPERAND(0), OPERAND(1), OPERAND(2), OPERAND(3), OPERAND(4), OPERAND(5), OPERAND(6), OPERAND(7), OPERAND(8),
-                  OPERAND(9), OPERAND(10), PARAMS, REST) {
+  SEQUENCE_KERNEL {
     START
-    const long t = p.v[0]; const long b = p.v[1]; const long u = p.v[2];
-    const long first = get_global_id(0) * p.v[4]; const long end = min(b, first + p.v[4]);
+    SEQUENCE_SIZES
     __global T *dh = AT(T, 8); __global T *dc = AT(T, 9); __global T *sums = (__global T *)(mem10 + off10 + p.v[6]);
     for (long i = first * u; i < end * u; i++) { dh[i] = AT(const T, 4)[i]; dc[i] = AT(const T, 5)[i]; }
     for (long i = first * 4 * u; i < end * 4 * u; i++) sums[i] = 0;

@@ -19,8 +19,8 @@ struct moon_cl_step {
   bool exact, rng, small; /* small: runs with others that are */
   int *operands;
   int64_t *params;
-  moon_cl_bound *now,
-      *set; /* [noperands + 1]: where operands lie in this run, and what the arguments say; the last is the status block */
+  moon_cl_bound *now; /* [noperands + 1]: where operands lie in this run; the last is the status block */
+  moon_cl_bound *set; /* [noperands + 1]: what the arguments say */
   size_t global[3], local[3];
   int32_t launch;      /* its number in the program */
   uint32_t words[4];   /* of the run's random numbers, when rng */
