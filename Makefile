@@ -49,8 +49,8 @@ ALL_LDFLAGS = -Wl,-z,nodelete $(PACK) $(LDFLAGS)
 ISA_baseline := $(if $(filter x86_64%,$(shell $(CC) -dumpmachine)),-Os,-O3) -fno-trapping-math
 # The loops that the compiler makes vectors of, which it does not when it saves space.
 LOOPS_baseline := -O2 -ftree-vectorize
-# What -O3 adds to these, 10 KB, makes them no faster: their loops are unrolled as they are written.
-WRITTEN_OUT  := backends/cpu/gemm_isa.c backends/cpu/tile_isa.c
+# What -O3 adds to these, 15 KB, makes them no faster: their loops are unrolled as they are written.
+WRITTEN_OUT  := $(foreach f,attention gemm gemm_f64 peak random tile update winograd,backends/cpu/$(f)_isa.c)
 ISA_O         = $(if $(filter $(WRITTEN_OUT),$<),-O2 -ftree-vectorize,-O3)
 ISA_avx2      = $(ISA_O) -fno-trapping-math -mavx2 -mfma -mf16c
 ISA_avx512    = $(ISA_O) -fno-trapping-math -mavx512f -mavx512bw -mavx512dq -mavx512vl -mfma -mprefer-vector-width=512

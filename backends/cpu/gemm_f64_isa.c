@@ -10,18 +10,18 @@ typedef double vdu __attribute__((vector_size(4 * VL), aligned(8), may_alias));
 MOON_INLINE void tile(const moon_gemm_f64 *t, int64_t i, int64_t j, const int rows, const int vectors) {
   vd acc[4][2];
   const double *a = t->a + i * t->a_row, *b = t->b + j;
-  for (int r = 0; r < rows; r++)
-    for (int v = 0; v < vectors; v++) acc[r][v] = (vd){0};
+  MOON_UNROLL(4) for (int r = 0; r < rows; r++)
+    MOON_UNROLL(4) for (int v = 0; v < vectors; v++) acc[r][v] = (vd){0};
   for (int64_t k = 0; k < t->k; k++, a += t->a_column, b += t->b_row) {
     vd bv[2];
-    for (int v = 0; v < vectors; v++) bv[v] = *(const vdu *)(b + v * LANES);
-    for (int r = 0; r < rows; r++) {
+    MOON_UNROLL(4) for (int v = 0; v < vectors; v++) bv[v] = *(const vdu *)(b + v * LANES);
+    MOON_UNROLL(4) for (int r = 0; r < rows; r++) {
       vd av = a[r * t->a_row] - (vd){0};
-      for (int v = 0; v < vectors; v++) acc[r][v] += av * bv[v];
+      MOON_UNROLL(4) for (int v = 0; v < vectors; v++) acc[r][v] += av * bv[v];
     }
   }
-  for (int r = 0; r < rows; r++)
-    for (int v = 0; v < vectors; v++) *(vdu *)(t->c + (i + r) * t->c_row + j + v * LANES) = acc[r][v];
+  MOON_UNROLL(4) for (int r = 0; r < rows; r++)
+    MOON_UNROLL(4) for (int v = 0; v < vectors; v++) *(vdu *)(t->c + (i + r) * t->c_row + j + v * LANES) = acc[r][v];
 }
 
 static void column(const moon_gemm_f64 *t, int64_t j) {
