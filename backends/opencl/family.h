@@ -35,11 +35,13 @@ typedef struct moon_cl_family {
   bool (*select)(moon_cl_choice *c, moon_status *s);
 } moon_cl_family;
 extern const moon_cl_family moon__cl_matmul, moon__cl_conv, moon__cl_pool, moon__cl_gather, moon__cl_movement, moon__cl_lines,
-    moon__cl_create, moon__cl_random, moon__cl_winograd, moon__cl_recurrent;
+    moon__cl_create, moon__cl_random, moon__cl_winograd, moon__cl_recurrent, moon__cl_attention;
 /* Is there a kernel for this node of Winograd convolution, and does it pay? */
 bool moon__cl_winograd_has(const moon_cl_device *d, const moon_node *node);
 /* The same for sequences of recurrent layers. */
 bool moon__cl_recurrent_has(const moon_cl_device *d, const moon_node *node);
+/* For attention. */
+bool moon__cl_attention_has(const moon_cl_device *d, const moon_node *node);
 
 /* Product of the sizes of axes [from, to) of an operand, whose size is checked. */
 int64_t moon__cl_sizes(const moon_array *a, int from, int to);

@@ -292,6 +292,56 @@ describe("OpenCL on " .. device.model, function()
     compare.check(jobs)
   end)
 
+  -- Attention's output and, for y^2 + y, its gradients. Sizes: batch, heads, queries, keys, of a head, of its values.
+  local function attention_case(sizes, dtype, attrs, mask)
+    local b, h, t, s, d, e = table.unpack(sizes)
+    ml.seed(t)
+    local x, inputs = { ml.randn({ b, h, t, d }, dtype), ml.randn({ b, h, s, d }, dtype), ml.randn({ b, h, s, e }, dtype) }, {}
+    if mask then x[4] = ml.rand(mask):lt(0.6) end
+    for i, one in ipairs(x) do inputs[i] = core.placeholder("x" .. i, one.dtype, one.shape) end
+    local args = { table.unpack(inputs) }
+    args[#args + 1] = attrs
+    local y = core.attention(table.unpack(args))
+    local outputs = core.gradients((y * y + y):sum(), { inputs[1], inputs[2], inputs[3] })
+    outputs[4] = y
+    return core.graph(inputs, outputs), x
+  end
+
+  -- Panels and blocks in part, more than one block of keys, heads that are cut for want of others, keys that no query sees.
+  it("attends by panels of queries on CPU devices, without their scores in memory, with its gradients", function()
+    local jobs = {}
+    for i, case in ipairs {
+      { { 2, 3, 33, 33, 32, 64 }, "f32", { causal = true } },
+      { { 2, 2, 40, 300, 20, 9 }, "f32", { causal = true, scale = -0.3 }, { 2, 1, 40, 300 } },
+      { { 1, 1, 70, 290, 7, 33 }, "f32", {}, { 70, 1 } },
+      { { 1, 1, 300, 300, 3, 32 }, "f32", { causal = true } },
+      { { 2, 1, 9, 5, 1, 1 }, "f32", { causal = true }, { 5 } },
+      { { 1, 3, 20, 40, 17, 16 }, "f64", { causal = true } },
+    } do
+      if case[2] == "f32" or device.f64 then
+        local graph, tensors = attention_case(case[1], case[2], case[3], case[4])
+        local job = compare.job("attention " .. i, graph, tensors, case[2] == "f32" and 4e-6 or 1e-12)
+        local text = job.program:explain()
+        assert.is_true(device.kind ~= "cpu" or text:find("opencl_attention_grad", 1, true) ~= nil, text)
+        jobs[#jobs + 1] = job
+      end
+    end
+    compare.check(jobs)
+  end)
+
+  it("passes on what is not a number in attention, and gives 0 to a query that sees nothing", function()
+    compare.on("opencl", function()
+      local x, k = ml.ones { 1, 1, 6, 2 }, ml.ones { 1, 1, 6, 2 }
+      k[1][1][5][1] = 0 / 0
+      local causal = ml.fn(function(q, keys) return core.attention(q, keys, q, { causal = true }) end)
+      for i, y in ipairs(causal(x, k):reshape({ -1 }):totable()) do
+        if i > 8 then assert.is_true(y ~= y, i) else assert.equal(1, y) end
+      end
+      local masked = ml.fn(function(q, mask) return core.attention(q, q, q, mask) end)
+      for _, y in ipairs(masked(x, ml.zeros({ 6, 6 }, "bool")):reshape({ -1 }):totable()) do assert.equal(0, y) end
+    end)
+  end)
+
   it("computes random graphs as the CPU does", function()
     local jobs = {}
     for seed = 1, soak and 2000 or 4 do
