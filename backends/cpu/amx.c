@@ -21,16 +21,19 @@ void moon__amx_begin(void) {
 
 void moon__amx_end(void) { __asm__ volatile("tilerelease" : : : "memory"); }
 
-#define LOAD(to, p) __asm__ volatile("tileloadd (%0,%1,1), %%tmm" #to : : "r"(p), "r"((int64_t)64) : "memory");
+/* Where the core's other hardware thread is at work, the unit's instructions hold each other up, unless others come between them: 14
+** loads and 24 products took 520 ns without, 365 ns with these, and 143 ns either way where the core was ours alone. */
+#define GAP ".rept 8\nnop\n.endr\n"
+#define LOAD(to, p) __asm__ volatile("tileloadd (%0,%1,1), %%tmm" #to "\n" GAP : : "r"(p), "r"((int64_t)64) : "memory");
 /* Tiles 4 and 5 are of a, 6 and 7 of b. */
 #define LOAD_A(p) LOAD(4, p) LOAD(5, (p) + a_step)
 #define LOAD_B(p) LOAD(6, p) LOAD(7, (p) + b_step)
 #define MULTIPLY                                     \
   __asm__ volatile(                                  \
-      "tdpbf16ps %%tmm6, %%tmm4, %%tmm0\n"           \
-      "tdpbf16ps %%tmm7, %%tmm4, %%tmm1\n"           \
-      "tdpbf16ps %%tmm6, %%tmm5, %%tmm2\n"           \
-      "tdpbf16ps %%tmm7, %%tmm5, %%tmm3" : : : "memory");
+      "tdpbf16ps %%tmm6, %%tmm4, %%tmm0\n" GAP       \
+      "tdpbf16ps %%tmm7, %%tmm4, %%tmm1\n" GAP       \
+      "tdpbf16ps %%tmm6, %%tmm5, %%tmm2\n" GAP       \
+      "tdpbf16ps %%tmm7, %%tmm5, %%tmm3\n" GAP : : : "memory");
 
 static void multiply(const uint16_t *a, int64_t a_step, const uint16_t *b, int64_t b_step, int64_t ntiles) {
   for (; ntiles > 0; ntiles--, a += MOON_AMX_TILE, b += MOON_AMX_TILE) {
