@@ -157,6 +157,25 @@ describe("optimizers", function()
     assert.equal("optimizer/other/m", optimizer:variables()[3].name)
   end)
 
+  -- Numbers below the normal ones (1.18e-38) would stay, and take a hundred times as long. Of 17, for whole vectors and a rest.
+  it("end the decay of a slot at 0", function()
+    local core = require "moonlet.core"
+    local w, g, small, rest = ml.ones { 17 }, ml.zeros { 17 }, ml.full({ 17 }, 1.18e-38), ml.full({ 17 }, 1e-3)
+    local function is_zero(x) assert.are.equal(0, x:abs():max():item()) end
+    local _, m, v = core.adam_update(w, g, small, small, 0.1, 1, { beta_1 = 0.9, beta_2 = 0.9 })
+    is_zero(m)
+    is_zero(v)
+    _, m = core.sgd_update(w, g, -small, 0.1, { momentum = 0.9 })
+    is_zero(m)
+    _, v, m = core.rmsprop_update(w, g, small, small, 0.1, { rho = 0.9, momentum = 0.9 })
+    is_zero(m)
+    is_zero(v)
+    _, m = core.adam_update(w, g, rest, rest, 0.1, 1)
+    testing.allclose(m, ml.full({ 17 }, 0.9e-3), { rtol = 1e-5 })
+    _, m = core.adam_update(w, g + 0 / 0, rest, rest, 0.1, 1)
+    assert.is_true(m[17]:item() ~= m[17]:item())
+  end)
+
   it("work on f64", function()
     local w = ml.variable(ml.tensor({ 1 }, "f64"))
     local grad = ml.tensor({ 1 }, "f64")
