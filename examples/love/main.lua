@@ -25,7 +25,7 @@ end
 function love.load(arguments)
   local frames = number_after(arguments, "--frames")
   if frames then
-    measure { frames = frames, draw = draw, thread = has(arguments, "--thread") }
+    measure { frames = frames, fps = number_after(arguments, "--fps") or 60, draw = draw, thread = has(arguments, "--thread") }
     return love.event.quit()
   end
   game = Game.new { seed = os.time() % 100000 }

@@ -8,6 +8,11 @@ local Opponent = {}
 Opponent.__index = Opponent
 
 local WINDOW = 60 -- frames in one point of the curve
+local LEARN_US = 500 -- of a frame
+local FRAME_US = 700 -- with acting and noting what came of it, which take longer where the machine is slow for a moment
+local LEAST_US = 20 -- less is not worth a call
+
+local now = love and love.timer and love.timer.getTime or os.clock -- seconds
 
 -- courts: a list; seed: a whole number.
 function Opponent.new(courts, seed)
@@ -17,7 +22,7 @@ function Opponent.new(courts, seed)
   for i = 1, #courts do self.observations[i], self.following[i] = {}, {} end
   self.rewards, self.lost, self.cut, self.actions = {}, {}, {}, {}
   for i = 1, #courts do self.cut[i] = false end
-  self.budget = { budget_us = 500 }
+  self.budget = {}
   self:reset()
   return self
 end
@@ -58,10 +63,18 @@ local function follow(self)
   return self.actions
 end
 
+-- Learns in the frame that began at `begun`, as long as the network has not had its part of it.
+local function learn_until(self, begun)
+  local left = math.min(LEARN_US, FRAME_US - (now() - begun) * 1e6)
+  if left < LEAST_US then return end
+  self.budget.budget_us = left
+  self.agent:learn(self.budget)
+end
+
 -- One frame on all courts. network: does it play, else a rule; learning: does it learn? Returns who lost the ball on court 1, or
 -- nil.
 function Opponent:update(player_move, network, learning)
-  local courts, observations, following = self.courts, self.observations, self.following
+  local courts, observations, following, begun = self.courts, self.observations, self.following, now()
   if not self.begun then
     for i, court in ipairs(courts) do court:observe(observations[i]) end
     self.begun = true
@@ -77,7 +90,7 @@ function Opponent:update(player_move, network, learning)
   end
   if network and learning then
     self.agent:observe(observations, actions, self.rewards, following, self.lost, self.cut)
-    self.agent:learn(self.budget)
+    learn_until(self, begun)
   end
   self.observations, self.following = following, observations
   note(self)
