@@ -22,7 +22,7 @@ function Opponent.new(courts, seed)
   for i = 1, #courts do self.observations[i], self.following[i] = {}, {} end
   self.rewards, self.lost, self.cut, self.actions = {}, {}, {}, {}
   for i = 1, #courts do self.cut[i] = false end
-  self.budget = {}
+  self.budget = {} -- nil: no frame waits for it
   self:reset()
   return self
 end
@@ -63,8 +63,9 @@ local function follow(self)
   return self.actions
 end
 
--- Learns in the frame that began at `begun`, as long as the network has not had its part of it.
+-- Learns in the frame that began at `begun`, as long as the network has not had its part of it; without a budget all that is due.
 local function learn_until(self, begun)
+  if not self.budget then return self.agent:learn() end
   local left = math.min(LEARN_US, FRAME_US - (now() - begun) * 1e6)
   if left < LEAST_US then return end
   self.budget.budget_us = left

@@ -11,7 +11,7 @@ local EVERY = 25 -- frames of practice between two messages
 local random, courts = ml.rl.Random(seed), {}
 for i = 1, 64 do courts[i] = Court.new(random, false) end
 local opponent = Opponent.new(courts, seed)
-opponent.budget = nil -- no frame waits for it
+opponent.budget = nil
 local parameters = ml.rl.Parameters { opponent.agent.model }
 
 while not orders:pop() do
