@@ -54,12 +54,12 @@ static const char tile_text[] = CL_(
       for (long at = 0; at < p.v[2]; at += p.v[17]) {
         const long k = min(p.v[17], p.v[2] - at);
         __global const T *from = AT(const T, 0) + batch * p.v[5] + at * p.v[4];
-        for (long j = 0; a_packed && j < k; j++)
-          for (long row = first; row < last; row += MR) {
-            __global const T *x = from + j * p.v[4] + row; __global T *z = a_at + (row - first) * k + j * MR;
-            if (row + MR <= m) { UNROLL for (int i = 0; i < MR; i++) z[i] = x[i]; }
-            else for (int i = 0; i < MR; i++) z[i] = x[min((long)i, m - 1 - row)];
-          }
+        for (long row = first; a_packed && row < last; row += MR) {
+          __global const T *x = from + row; __global T *z = a_at + (row - first) * k;
+          const long whole = row + (MR + L - 1) / L * L <= m ? k : 0;
+          for (long j = 0; j < whole; j++) { UNROLL for (int i = 0; i < MR; i += L) VSTORE(VLOAD(0, x + j * p.v[4] + i), 0, z + j * MR + i); }
+          for (long j = whole; j < k; j++) { UNROLL for (int i = 0; i < MR; i++) z[j * MR + i] = x[j * p.v[4] + min((long)i, m - 1 - row)]; }
+        }
         for (long column = begin; column < end; column += NB) {
           __global const T *b = AT(const T, 1) + batch * p.v[8] + at * p.v[6] + column * p.v[7];
           const bool packed = p.v[16] || n - column < NB;
@@ -165,11 +165,11 @@ static bool batch_step(const moon_array *x, int64_t *step) {
 
 typedef struct blocks { int64_t tiles, panels, down, along; } blocks; /* tiles and panels of a block; blocks of y */
 
-/* Work-items for so many multiplications: some for each processor. */
-static int64_t items_for(const moon_cl_device *d, int64_t m, int64_t n, int64_t k) {
+/* Work-items for so many multiplications: some for each processor, fewer where each packs both operands. */
+static int64_t items_for(const moon_cl_device *d, int64_t m, int64_t n, int64_t k, bool a_packed) {
   int64_t all;
   if (!moon__mul_i64(m, n, &all) || !moon__mul_i64(all, k, &all)) all = INT64_MAX;
-  return moon__max_i64(1, moon__min_i64(4 * (int64_t)d->units, all / ITEM));
+  return moon__max_i64(1, moon__min_i64((a_packed ? 2 : 4) * (int64_t)d->units, all / ITEM));
 }
 
 /* Enough blocks for all work-items, of rows that stay in a near cache; cut where packing again costs the least. */
@@ -251,12 +251,12 @@ static bool add_tiles(moon_cl_choice *c) {
   int64_t nb = moon__cl_tile_columns(&t), tiles = moon__ceildiv_i64(m, t.rows), panels = moon__ceildiv_i64(n, nb), numbers;
   bool a_packed = tiles > 1 && a->strides[d + 1] != 1 && a->strides[d] == 1, b_packed = tiles > 2 || columns.column_step != 1;
   int64_t piece = moon__min_i64(k, PIECE);
-  int64_t items = items_for(c->d, moon__mul_i64(m, batch, &numbers) ? numbers : INT64_MAX, n, k);
+  int64_t items = items_for(c->d, moon__mul_i64(m, batch, &numbers) ? numbers : INT64_MAX, n, k, a_packed);
   blocks cuts = cut(items, tiles, panels, batch, t.rows * piece, a_packed ? t.rows : 0, !b_packed ? 0 : columns.column_step == 1 ? 4 : 10);
   int64_t work = cuts.down * cuts.along * batch;
   items = moon__min_i64(work, items);
-  if (!moon__mul_i64(piece, nb + (a_packed ? cuts.tiles * t.rows : 0), &numbers) || numbers > INT64_MAX - 16) return false;
-  numbers = (numbers + 15) / 16 * 16;
+  if (!moon__mul_i64(piece, nb + (a_packed ? cuts.tiles * t.rows : 0), &numbers) || numbers > INT64_MAX - 32) return false;
+  numbers = (numbers + t.lanes + 15) / 16 * 16; /* packing a stores whole vectors */
   if (!moon__mul_size((size_t)numbers, moon_dtype_bytes(dtype) * (size_t)items, &c->choice->scratch_bytes)) return false;
   int64_t p[18] = {m, n, k, a->strides[d], a->strides[d + 1], a_step, columns.k2_step, columns.column_step, columns.batch_step,
                    cuts.tiles, cuts.panels, cuts.down, cuts.along, work, numbers, a_packed, b_packed, piece};

@@ -231,6 +231,16 @@ describe("OpenCL on " .. device.model, function()
     end
     compare.check(jobs)
   end)
+  it("multiplies by the rows of a matrix whose columns lie one after the other", function()
+    local jobs = {}
+    for i, dtype in ipairs { "f32", device.f64 and "f64" or nil } do -- more than one piece of terms; the last tiles of rows in part
+      local a, b = ml.randn({ 530, 43 }, dtype), ml.randn({ 530, 35 }, dtype)
+      local s = { core.placeholder("a", dtype, a.shape), core.placeholder("b", dtype, b.shape) }
+      local graph = core.graph(s, { s[1]:transpose():matmul(s[2]) })
+      jobs[i] = compare.job("transposed " .. dtype, graph, { a, b }, i == 1 and 4e-6 or 1e-11)
+    end
+    compare.check(jobs)
+  end)
   it("computes without fused loops and fast kernels", function() compare.sweep("f32", 4e-6, products, "all") end)
   if device.f64 then
     it("computes in f64 what has no gradient", function() compare.sweep("f64", 1e-11, constants) end)
