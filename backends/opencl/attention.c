@@ -268,10 +268,9 @@ static bool add_back(moon_cl_choice *c, const moon_cl_tile *t, int64_t *p) {
   p[PIECE_KEYS] = moon__ceildiv_i64(blocks, pieces) * KEYS;
   p[PIECES] = pieces = moon__ceildiv_i64(p[1], p[PIECE_KEYS]);
   if (pieces > 1 && (count > INT64_MAX / pieces || !take(c, count * pieces, &p[PARTS]))) return false;
-  if (pieces > 1) c->choice->needs_out = 1u << DQ;
   return take_places(c, p, heads * pieces, (3 * KEYS + p[2] + p[3]) * nb, &s.global[0]) &&
          moon__cl_add_tile(c, t, c->out[0].dtype, back_text, &s) &&
-         (pieces == 1 || moon__cl_add_sum(c, count, pieces, (size_t)p[PARTS]));
+         (pieces == 1 || moon__cl_add_sum(c, DQ, count, pieces, (size_t)p[PARTS]));
 }
 
 static moon_cl_tile tile_of(const moon_cl_device *d, moon_dtype dtype) {

@@ -144,5 +144,5 @@ bool moon__cl_filter_grad_tiles(moon_cl_choice *c, const moon_geometry *g) {
   moon_cl_step_spec s = {.noperands = 3, .operands = operands, .nparams = EXTRA + 6, .params = p,
                          .global = {(size_t)(taps * tiles), (size_t)panels, (size_t)(g->groups * segments)}};
   return moon__cl_pack(c, &t, &dy, 1, dtype, 0) && moon__cl_add_tile(c, &t, dtype, filter_grad_text, &s) &&
-         (segments == 1 || moon__cl_add_sum(c, count, segments, panel_bytes));
+         (segments == 1 || moon__cl_add_sum(c, 0, count, segments, panel_bytes));
 }

@@ -259,7 +259,7 @@ static const char *opencl_target(const moon_device *device) { return moon__cl_of
 /* Other composites are inlined: their bodies fuse. */
 static bool opencl_has_kernel(moon_device *device, const moon_node *node) {
   return moon__cl_winograd_has(device->data, node) || moon__cl_recurrent_has(device->data, node) ||
-         moon__cl_attention_has(device->data, node);
+         moon__cl_attention_has(device->data, node) || moon__cl_rows_has(device->data, node);
 }
 
 const moon_backend moon__opencl_backend = {

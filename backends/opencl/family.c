@@ -75,6 +75,7 @@ bool moon__cl_add(moon_cl_choice *c, const char *text, const int64_t *params, in
 static const char sum_text[] = CL(
   KERNEL void run(OPERAND(0), OPERAND(1), PARAMS, REST) {
     START
+    if (!mem0) return;
     __global const T0 *x = (__global const T0 *)(mem1 + off1 + p.v[2]);
     EACH(i, p.v[0], 1024) {
       T0 sum = x[i];
@@ -84,9 +85,9 @@ static const char sum_text[] = CL(
   }
 );
 
-bool moon__cl_add_sum(moon_cl_choice *c, int64_t count, int64_t segments, size_t at) {
-  const int operands[2] = {c->nin, MOON_CL_SCRATCH};
-  const moon_dtype types[2] = {c->out[0].dtype, MOON_DTYPE_u8};
+bool moon__cl_add_sum(moon_cl_choice *c, int output, int64_t count, int64_t segments, size_t at) {
+  const int operands[2] = {c->nin + output, MOON_CL_SCRATCH};
+  const moon_dtype types[2] = {c->out[output].dtype, MOON_DTYPE_u8};
   int64_t p[3] = {count, segments, (int64_t)at};
   moon_cl_step_spec s = {.noperands = 2, .operands = operands, .nparams = 3, .params = p};
   moon__cl_spread(c->d, &s, count, 1024);

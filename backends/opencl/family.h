@@ -35,13 +35,14 @@ typedef struct moon_cl_family {
   bool (*select)(moon_cl_choice *c, moon_status *s);
 } moon_cl_family;
 extern const moon_cl_family moon__cl_matmul, moon__cl_conv, moon__cl_pool, moon__cl_gather, moon__cl_movement, moon__cl_lines,
-    moon__cl_create, moon__cl_random, moon__cl_winograd, moon__cl_recurrent, moon__cl_attention;
+    moon__cl_create, moon__cl_random, moon__cl_winograd, moon__cl_recurrent, moon__cl_attention, moon__cl_rows;
 /* Is there a kernel for this node of Winograd convolution, and does it pay? */
 bool moon__cl_winograd_has(const moon_cl_device *d, const moon_node *node);
 /* The same for sequences of recurrent layers. */
 bool moon__cl_recurrent_has(const moon_cl_device *d, const moon_node *node);
-/* For attention. */
+/* For attention; for what works row by row. */
 bool moon__cl_attention_has(const moon_cl_device *d, const moon_node *node);
+bool moon__cl_rows_has(const moon_cl_device *d, const moon_node *node);
 
 /* Product of the sizes of axes [from, to) of an operand, whose size is checked. */
 int64_t moon__cl_sizes(const moon_array *a, int from, int to);
@@ -55,8 +56,8 @@ bool moon__cl_begin(moon_cl_choice *c, const char *kernel, bool strided);
 bool moon__cl_add(moon_cl_choice *c, const char *text, const int64_t *params, int nparams, int64_t n, int64_t block);
 /* The same with everything said in spec but the unit; types [noperands] are T0, T1, ... */
 bool moon__cl_add_spec(moon_cl_choice *c, const char *text, const moon_dtype *types, moon_cl_step_spec *spec);
-/* Adds the step that makes the result, `count` numbers, the sum of as many in each segment at this byte of scratch, in order. */
-bool moon__cl_add_sum(moon_cl_choice *c, int64_t count, int64_t segments, size_t at);
+/* Adds the step that makes an output, `count` numbers, the sum of as many in each segment at this byte of scratch, in order. */
+bool moon__cl_add_sum(moon_cl_choice *c, int output, int64_t count, int64_t segments, size_t at);
 /* Ends it: MOON_OK, or what `ok` false means: memory is out. */
 moon_status moon__cl_end(moon_cl_choice *c, bool ok);
 #endif

@@ -227,7 +227,7 @@ static bool add_stream(moon_cl_choice *c, const moon_cl_columns *b, int64_t m, c
   size_t bytes;
   if (!moon__mul_size((size_t)count, (size_t)segments * moon_dtype_bytes(dtype), &bytes)) return false;
   if (segments > 1) c->choice->scratch_bytes = bytes;
-  return moon__cl_add_tile(c, &t, dtype, stream_text, &s) && (segments == 1 || moon__cl_add_sum(c, count, segments, 0));
+  return moon__cl_add_tile(c, &t, dtype, stream_text, &s) && (segments == 1 || moon__cl_add_sum(c, 0, count, segments, 0));
 }
 
 static bool add_tiles(moon_cl_choice *c) {

@@ -11,7 +11,7 @@
 
 static const moon_cl_family *const families[] = {&moon__cl_matmul, &moon__cl_conv,   &moon__cl_pool,   &moon__cl_gather, &moon__cl_movement,
                                                &moon__cl_lines,  &moon__cl_create, &moon__cl_random, &moon__cl_winograd,
-                                               &moon__cl_recurrent, &moon__cl_attention, NULL};
+                                               &moon__cl_recurrent, &moon__cl_attention, &moon__cl_rows, NULL};
 
 static bool has_f64(const moon_array *a, int n) {
   for (int i = 0; i < n; i++)

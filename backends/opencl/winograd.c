@@ -299,7 +299,7 @@ static bool add_filter_grad(moon_cl_choice *c) {
   for (int i = 0; i < 8; i++) p[9 + i] = extra[i];
   const int operands[3] = {0, 1, MOON_CL_SCRATCH};
   moon_cl_step_spec s = {.noperands = 3, .operands = operands, .nparams = 17, .params = p, .global = {(size_t)segments, 1, 1}};
-  return moon__cl_add_tile(c, &t, MOON_DTYPE_f32, filter_grad_text, &s) && moon__cl_add_sum(c, count, segments, places);
+  return moon__cl_add_tile(c, &t, MOON_DTYPE_f32, filter_grad_text, &s) && moon__cl_add_sum(c, 0, count, segments, places);
 }
 
 static bool select_winograd(moon_cl_choice *c, moon_status *s) {

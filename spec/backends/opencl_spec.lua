@@ -352,6 +352,62 @@ describe("OpenCL on " .. device.model, function()
     end)
   end)
 
+  -- What works row by row, and, for y^2 + y, its gradients.
+  local function rows_case(shape, dtype, label)
+    local n, outputs = shape[#shape], {}
+    ml.seed(n)
+    local x = { ml.randn(shape, dtype) * 2 + 1, ml.randn({ n }, dtype), ml.randn({ n }, dtype),
+      ml.integers({ table.unpack(shape, 1, #shape - 1) }, 0, n, label) }
+    local s = {}
+    for i, one in ipairs(x) do s[i] = core.placeholder("x" .. i, one.dtype, one.shape) end
+    local function add(y, ...)
+      outputs[#outputs + 1] = y
+      for _, dx in ipairs(core.gradients((y * y + y):sum(), { ... })) do outputs[#outputs + 1] = dx end
+    end
+    add(core.layer_norm(s[1], s[2], s[3]), s[1], s[2], s[3])
+    add(core.layer_norm(s[1]), s[1])
+    add(core.rms_norm(s[1], s[2], { epsilon = 0.1 }), s[1], s[2])
+    add(core.softmax(s[1], { axis = -1 }), s[1])
+    add(core.log_softmax(s[1], { axis = -1 }), s[1])
+    add(core.softmax_cross_entropy(s[1], s[4]), s[1])
+    return core.graph(s, outputs), x
+  end
+
+  -- 300 rows of 100: several work-items; 100, 5 and 9 leave vectors in part.
+  it("normalises and compares with labels row by row in one launch, on CPU devices, with their gradients", function()
+    local jobs = {}
+    for i, case in ipairs { { { 300, 100 }, "f32", "i32" }, { { 2, 3, 5 }, "f32", "i64" }, { { 7, 9 }, "f64", "i32" } } do
+      if case[2] == "f32" or device.f64 then
+        local graph, tensors = rows_case(table.unpack(case))
+        local job = compare.job("rows " .. i, graph, tensors, case[2] == "f32" and 4e-6 or 1e-11)
+        local text = job.program:explain()
+        for _, name in ipairs { "layer_norm", "rms_norm", "layer_norm_grad", "rms_norm_grad", "softmax", "log_softmax",
+          "softmax_cross_entropy", "softmax_cross_entropy_grad" } do
+          assert.is_true(device.kind ~= "cpu" or text:find("opencl_" .. name .. " ", 1, true) ~= nil, name)
+        end
+        jobs[#jobs + 1] = job
+      end
+    end
+    compare.check(jobs)
+  end)
+
+  it("passes on what is not a number in a row, and refuses a bad label", function()
+    compare.on("opencl", function()
+      local x = ml.ones { 3, 20 }
+      x[2][19] = 0 / 0
+      for _, f in ipairs { core.layer_norm, function(a) return core.softmax(a, { axis = -1 }) end } do
+        local sums = ml.fn(function(a) return f(a):sum(2) end)(x):totable()
+        assert.is_true(sums[1] == sums[1] and sums[2] ~= sums[2] and sums[3] == sums[3])
+      end
+      local loss = ml.fn(function(a, t) return core.softmax_cross_entropy(a, t) end)
+      for _, bad in ipairs { 20, -1 } do
+        local ok, message = pcall(function() return loss(x, ml.tensor({ 0, bad, 1 }, "i32")):totable() end)
+        assert.is_false(ok)
+        assert.is_truthy(tostring(message):find("softmax_cross_entropy: index " .. bad .. " is out of range", 1, true), message)
+      end
+    end)
+  end)
+
   it("computes random graphs as the CPU does", function()
     local jobs = {}
     for seed = 1, soak and 2000 or 4 do
