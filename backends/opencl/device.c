@@ -1,6 +1,6 @@
 /*
 ** device.c: OpenCL devices as devices of a runtime: finding the loader, listing platforms and devices, their memory. A device's
-** context and queue are made when it is listed. Buffers are cl_mem objects that the host cannot see; reads wait for what was asked
+** context and queue are made when it is listed. Buffers (buffer.c) are memory that the host cannot see; reads wait for what was asked
 ** for before, writes and copies are in order with the kernels.
 **
 ** Environment, read when the backend is opened: MOONLET_OPENCL_LIBRARY, the loader (default libOpenCL.so.1);
@@ -181,27 +181,14 @@ static void opencl_describe(const moon_device *device, moon_device_info *info) {
 
 /* ---- Memory ---- */
 
-static void *opencl_buffer_new(moon_device *device, size_t bytes, char **host_data) {
-  moon_cl_device *d = device->data;
-  int32_t code = CL_SUCCESS;
-  *host_data = NULL;
-  cl_mem m = d->cl.clCreateBuffer(d->context, CL_MEM_READ_WRITE, bytes ? bytes : 1, NULL, &code);
-  return code == CL_SUCCESS ? m : NULL;
-}
-
-static void opencl_buffer_free(moon_device *device, void *handle) {
-  moon_cl_device *d = device->data;
-  if (!handle) return;
-  moon__cl_forget(d, NULL, handle);
-  d->cl.clReleaseMemObject(handle);
-}
-
 static moon_status opencl_buffer_read(moon_context *ctx, moon_device *device, void *handle, size_t offset, void *host, size_t bytes) {
   moon_cl_device *d = device->data;
+  const moon_cl_buffer *b = handle;
   if (bytes == 0) return MOON_OK;
   moon__mutex_lock(d->lock);
   moon_status s = moon__cl_submit(ctx, d, false);
-  int32_t code = s == MOON_OK ? d->cl.clEnqueueReadBuffer(d->queue, handle, 1, offset, bytes, host, 0, NULL, NULL) : CL_SUCCESS;
+  int32_t code =
+      s == MOON_OK ? d->cl.clEnqueueReadBuffer(d->queue, b->memory, 1, b->offset + offset, bytes, host, 0, NULL, NULL) : CL_SUCCESS;
   moon__mutex_unlock(d->lock);
   return s != MOON_OK ? s : code == CL_SUCCESS ? MOON_OK : moon__cl_fail(ctx, d, code, "reading %zu bytes", bytes);
 }
@@ -210,10 +197,12 @@ static moon_status opencl_buffer_read(moon_context *ctx, moon_device *device, vo
 static moon_status opencl_buffer_write(moon_context *ctx, moon_device *device, void *handle, size_t offset, const void *host,
                                        size_t bytes) {
   moon_cl_device *d = device->data;
+  const moon_cl_buffer *b = handle;
   if (bytes == 0) return MOON_OK;
   moon__mutex_lock(d->lock);
   moon_status s = moon__cl_submit(ctx, d, false);
-  int32_t code = s == MOON_OK ? d->cl.clEnqueueWriteBuffer(d->queue, handle, 1, offset, bytes, host, 0, NULL, NULL) : CL_SUCCESS;
+  int32_t code =
+      s == MOON_OK ? d->cl.clEnqueueWriteBuffer(d->queue, b->memory, 1, b->offset + offset, bytes, host, 0, NULL, NULL) : CL_SUCCESS;
   moon__mutex_unlock(d->lock);
   return s != MOON_OK ? s : code == CL_SUCCESS ? MOON_OK : moon__cl_fail(ctx, d, code, "writing %zu bytes", bytes);
 }
@@ -221,10 +210,12 @@ static moon_status opencl_buffer_write(moon_context *ctx, moon_device *device, v
 static moon_status opencl_buffer_copy(moon_context *ctx, moon_device *device, void *to, size_t to_offset, void *from,
                                       size_t from_offset, size_t bytes) {
   moon_cl_device *d = device->data;
+  const moon_cl_buffer *a = from, *b = to;
   if (bytes == 0) return MOON_OK;
   moon__mutex_lock(d->lock);
   moon_status s = moon__cl_submit(ctx, d, false);
-  int32_t code = s == MOON_OK ? d->cl.clEnqueueCopyBuffer(d->queue, from, to, from_offset, to_offset, bytes, 0, NULL, NULL) : CL_SUCCESS;
+  int32_t code = s == MOON_OK ? d->cl.clEnqueueCopyBuffer(d->queue, a->memory, b->memory, a->offset + from_offset, b->offset + to_offset,
+                                                          bytes, 0, NULL, NULL) : CL_SUCCESS;
   moon__mutex_unlock(d->lock);
   return s != MOON_OK ? s : code == CL_SUCCESS ? MOON_OK : moon__cl_fail(ctx, d, code, "copying %zu bytes", bytes);
 }
@@ -266,8 +257,8 @@ const moon_backend moon__opencl_backend = {
     .name = "opencl",
     .open = opencl_open,
     .device_free = opencl_device_free,
-    .buffer_new = opencl_buffer_new,
-    .buffer_free = opencl_buffer_free,
+    .buffer_new = moon__cl_buffer_new,
+    .buffer_free = moon__cl_buffer_free,
     .buffer_read = opencl_buffer_read,
     .buffer_write = opencl_buffer_write,
     .buffer_copy = opencl_buffer_copy,

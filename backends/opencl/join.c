@@ -52,8 +52,8 @@ static bool give_slots(moon_cl_join *j, const moon_cl_step *s, size_t at) {
   for (int i = 0; i < s->noperands; i++) {
     int slot = 0;
     j->slot[at + (size_t)i] = -1;
-    if (!s->now[i].handle) continue;
-    while (slot < j->nslots && j->set[slot].handle != s->now[i].handle) slot++;
+    if (!s->now[i].buffer) continue;
+    while (slot < j->nslots && j->set[slot].buffer != s->now[i].buffer) slot++;
     if (slot == SLOTS) return false;
     if (slot == j->nslots) j->set[j->nslots++] = s->now[i];
     j->slot[at + (size_t)i] = slot;
@@ -71,8 +71,8 @@ static bool find_slots(const moon_cl_join *j, moon_cl_bound *place) {
     for (int i = 0; i < s->noperands; i++, at++) {
       int slot = j->slot[at];
       if (slot == known) place[known++] = s->now[i];
-      const void *handle = slot < 0 ? NULL : place[slot].handle;
-      if (s->now[i].handle != handle || (handle && s->now[i].offset - place[slot].offset != j->distance[at])) return false;
+      const moon_cl_buffer *buffer = slot < 0 ? NULL : place[slot].buffer;
+      if (s->now[i].buffer != buffer || (buffer && s->now[i].offset - place[slot].offset != j->distance[at])) return false;
     }
   }
   place[j->nslots] = j->steps[0]->now[j->steps[0]->noperands];
@@ -296,15 +296,15 @@ moon_status moon__cl_defer(moon_context *ctx, moon_cl_device *d, moon_cl_step *s
   return s;
 }
 
-static bool works_on(const moon_cl_step *s, const void *handle) {
+static bool works_on(const moon_cl_step *s, const moon_cl_buffer *buffer) {
   for (int i = 0; i <= s->noperands; i++)
-    if (s->now[i].handle == handle) return true;
+    if (s->now[i].buffer == buffer) return true;
   return false;
 }
 
-void moon__cl_forget(moon_cl_device *d, const moon_cl_step *s, const void *handle) {
+void moon__cl_forget(moon_cl_device *d, const moon_cl_step *s, const moon_cl_buffer *buffer) {
   moon__mutex_lock(d->lock);
   for (int i = 0; i < d->nwaiting; i++)
-    if (d->waiting[i] == s || (handle && works_on(d->waiting[i], handle))) d->nwaiting = 0;
+    if (d->waiting[i] == s || (buffer && works_on(d->waiting[i], buffer))) d->nwaiting = 0;
   moon__mutex_unlock(d->lock);
 }

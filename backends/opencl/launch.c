@@ -103,16 +103,20 @@ bool moon__cl_step(moon_cl_launch *l, const moon_cl_step_spec *spec) {
 
 /* ---- Running ---- */
 
+static moon_cl_bound bind(const moon_cl_buffer *b, size_t offset) {
+  return b ? (moon_cl_bound){b, b->memory, b->offset + offset} : (moon_cl_bound){0};
+}
+
 static moon_cl_bound place_of(const moon_call *call, int operand) {
-  if (operand == MOON_CL_SCRATCH) return (moon_cl_bound){call->arena, call->scratch_offset};
+  if (operand == MOON_CL_SCRATCH) return bind(call->arena, call->scratch_offset);
   const moon_array *a = operand < call->nin ? &call->in[operand] : &call->out[operand - call->nin];
-  return (moon_cl_bound){a->handle, a->offset_bytes};
+  return bind(a->handle, a->offset_bytes);
 }
 
 /* Notes what this run has to say to a step. */
 static void note(moon_cl_step *s, const moon_call *call) {
   for (int i = 0; i < s->noperands; i++) s->now[i] = place_of(call, s->operands[i]);
-  s->now[s->noperands] = (moon_cl_bound){call->arena, call->status_offset};
+  s->now[s->noperands] = bind(call->arena, call->status_offset);
   s->launch = call->launch;
   s->what = call->node->op->name;
   if (!s->rng) return;
@@ -124,7 +128,7 @@ static void note(moon_cl_step *s, const moon_call *call) {
 
 int32_t moon__cl_set_place(const moon_cl *cl, cl_kernel k, uint32_t at, moon_cl_bound b) {
   uint64_t offset = b.offset;
-  int32_t code = cl->clSetKernelArg(k, at, sizeof b.handle, &b.handle);
+  int32_t code = cl->clSetKernelArg(k, at, sizeof b.memory, &b.memory);
   return code == CL_SUCCESS ? cl->clSetKernelArg(k, at + 1, sizeof offset, &offset) : code;
 }
 

@@ -2,7 +2,8 @@
 ** opencl.h: what the files of the OpenCL backend share. A device has one in-order queue; kernels are asked for and run later, in
 ** order, and nothing waits but reads and the check after a run.
 **
-** device.c   opens the loader, lists devices, buffers and copies
+** device.c   opens the loader, lists devices, copies
+** buffer.c   the memory of buffers
 ** unit.c     kernel sources ("units") and their programs; the disk cache is cache.c's
 ** launch.c   a launch: the kernels of one node over its operands, arguments kept, set again only when they change
 ** join.c     small kernels that follow each other, run as one
@@ -19,6 +20,7 @@
 typedef struct moon_cl_unit moon_cl_unit;
 typedef struct moon_cl_step moon_cl_step;
 typedef struct moon_cl_join moon_cl_join;
+typedef struct moon_cl_slab moon_cl_slab;
 enum { MOON_CL_WAITING = 64 }; /* small steps that wait, at most */
 
 typedef struct moon_cl_device {
@@ -36,6 +38,7 @@ typedef struct moon_cl_device {
   bool wide; /* the family of CPUs: one work-item a register tile; else that of GPUs: work-groups */
   uint64_t process; /* the process that opened it */
   moon_cl_unit *first_unit;
+  moon_cl_slab *first_slab;
   moon_cl_step *waiting[MOON_CL_WAITING]; /* small steps that wait to run as one kernel (join.c) */
   int nwaiting;
   const void *waiting_run; /* whose they are */
@@ -51,6 +54,17 @@ static inline moon_cl_device *moon__cl_of(const moon_device *device) { return de
 /* Records "opencl: CODE while <doing> on '<model>'". MOON_EMEMORY where memory is out, else MOON_EDEVICE. */
 moon_status moon__cl_fail(moon_context *ctx, const moon_cl_device *d, int32_t code, const char *format, ...)
     __attribute__((format(printf, 4, 5)));
+
+/* ---- buffer.c ---- */
+/* What the core knows as a buffer's handle: bytes of a memory object from `offset` on. */
+typedef struct moon_cl_buffer {
+  cl_mem memory;
+  size_t offset;
+  moon_cl_slab *slab; /* that it shares with others; NULL: the memory object is its own */
+  int units;          /* of the slab */
+} moon_cl_buffer;
+void *moon__cl_buffer_new(moon_device *device, size_t bytes, char **host_data);
+void moon__cl_buffer_free(moon_device *device, void *handle);
 
 /* ---- text.c: text that grows; a failed one stays empty and says so at its end ---- */
 typedef struct moon_cl_text {

@@ -5,11 +5,14 @@
 #define MOON_CL_STEP_H
 #include "opencl.h"
 
+/* Where an operand lies. NULL and 0: nowhere. */
 typedef struct moon_cl_bound {
-  void *handle;
-  size_t offset;
+  const moon_cl_buffer *buffer;
+  cl_mem memory;
+  size_t offset; /* in memory */
 } moon_cl_bound;
-static inline bool moon__cl_same_bound(moon_cl_bound a, moon_cl_bound b) { return a.handle == b.handle && a.offset == b.offset; }
+/* For the kernel: a buffer may have the address of one that has gone. */
+static inline bool moon__cl_same_bound(moon_cl_bound a, moon_cl_bound b) { return a.memory == b.memory && a.offset == b.offset; }
 
 struct moon_cl_step {
   moon_cl_step *next;
@@ -40,8 +43,8 @@ moon_status moon__cl_defer(moon_context *ctx, moon_cl_device *d, moon_cl_step *s
 /* Asks the device to run what is kept. `regular`: the same steps will be kept again when the program runs again, so that a kernel for
 ** all of them pays. */
 moon_status moon__cl_submit(moon_context *ctx, moon_cl_device *d, bool regular);
-/* Leaves out what is kept if step s is part of it, or works on the buffer `handle`: its run was given up. Takes the lock. */
-void moon__cl_forget(moon_cl_device *d, const moon_cl_step *s, const void *handle);
+/* Leaves out what is kept if step s is part of it, or works on the buffer: its run was given up. Takes the lock. */
+void moon__cl_forget(moon_cl_device *d, const moon_cl_step *s, const moon_cl_buffer *buffer);
 /* Frees the joins of a step that goes away. */
 void moon__cl_joins_free(moon_runtime *runtime, moon_cl_device *d, moon_cl_join *j);
 #endif

@@ -199,6 +199,29 @@ describe("OpenCL on " .. device.model, function()
     end)
   end)
 
+  it("keeps small buffers apart, which come and go in shared memory", function()
+    compare.on("opencl", function()
+      local sizes, kept, n = { 1, 512, 513, 2000, 4096, 4097, 20000 }, {}, 0
+      for round = 1, 4 do
+        for _, size in ipairs(sizes) do
+          for _ = 1, 3 do
+            n = n + 1
+            kept[#kept + 1] = { n, ml.arange(size) + n }
+          end
+        end
+        for i = #kept, 1, -1 do -- every third goes
+          if (i + round) % 3 == 0 then table.remove(kept, i)[2]:release() end
+        end
+        for _, one in ipairs(kept) do
+          local numbers = one[2]:totable()
+          for i, x in ipairs(numbers) do
+            if x ~= one[1] + i - 1 then error(("buffer %d of %d: number %d is %g"):format(one[1], #numbers, i, x)) end
+          end
+        end
+      end
+    end)
+  end)
+
   it("computes structured ops as the CPU does, in bf16 and f16", function()
     compare.sweep("bf16", 2 ^ -7, structured_every(17))
     compare.sweep("f16", 2 ^ -10, structured_every(23))
