@@ -165,10 +165,11 @@ static void run_combine(const moon_call *call, int64_t first, int64_t last) {
 
 /* ---- Plan ---- */
 
-/* Shared strips of a job take half of the second-level cache, whatever is finished at a time the stack. */
+/* Shared strips of a job take three quarters of the second-level cache: where they are cut, what jobs own is packed again for each part.
+** Whatever is finished at a time takes the stack. */
 static void choose_blocks(amx_plan *g) {
   int64_t most_depth = OWN_HALVES / OWN_STRIPS / g->tile, bytes = g->ntiles * g->tile / MOON_AMX_ROWS * 2, own = OWN_STRIPS * MOON_AMX_ROWS;
-  int64_t fit = moon__max_i64(2 * SIDE, moon__cache_bytes(2) / 2 / bytes);
+  int64_t fit = moon__max_i64(2 * SIDE, moon__cache_bytes(2) * 3 / 4 / bytes);
   g->depth = moon__ceildiv_i64(g->ntiles, moon__ceildiv_i64(g->ntiles, most_depth));
   g->shared_blocks = moon__ceildiv_i64(g->shared.size, fit);
   g->own_block = g->own.size * g->shared_blocks * g->batch >= 8 * own ? own : SIDE;
