@@ -74,7 +74,8 @@ for _, case in ipairs {
   { { 2, 7, 6, 80 }, { 3, 3, 40, 144 }, { groups = 2, padding = "same" } },
   { { 1, 5, 70, 72 }, { 3, 3, 1, 72 }, { groups = 72 } }, { { 1, 14, 14, 64 }, { 1, 1, 64, 384 }, {} },
   { { 1, 14, 14, 128 }, { 3, 3, 1, 128 }, { groups = 128, padding = "same" } }, { { 19, 5, 6, 16 }, { 3, 3, 16, 24 }, {} },
-  { { 1, 7, 7, 160 }, { 3, 3, 160, 96 }, { padding = "same" } },
+  { { 1, 7, 7, 160 }, { 3, 3, 160, 96 }, { padding = "same" } }, { { 1, 1, 400, 3 }, { 1, 41, 3, 24 }, { padding = "same" } },
+  { { 2, 3, 290, 75 }, { 1, 3, 75, 40 }, { strides = { 1, 2 }, padding = "same" } },
 } do check("direct " .. table.concat(case[1], ","), case[1], case[2], case[3], "all", 2e-5) end
 print(sum)
 ]]
