@@ -82,6 +82,16 @@ static inline int64_t moon__group_end(const moon_choice *c, int phase, int64_t j
   return left < njobs - job ? job + left : njobs;
 }
 
+/* A product of a chain, with what select_product is told of it. */
+#define MOON_MAX_LINKS 3
+typedef struct moon_link {
+  const moon_node *node;
+  const moon_array *in; /* [nin]; of all links but the first, in[0] is the product of the link before, and not to be looked at */
+  int nin;
+  moon_array product;
+  const moon_epilogue *epilogue; /* NULL: none */
+} moon_link;
+
 /* What a device can do at most, measured: multiply-adds count two; copies count bytes read and written. */
 typedef struct moon_limits {
   double gflops, read_gbps, copy_gbps;
@@ -125,6 +135,13 @@ typedef struct moon_backend {
   moon_status (*select_product)(moon_context *ctx, moon_device *device, const moon_node *node, const moon_array *in, int nin,
                                 const moon_array *product, const moon_epilogue *epilogue, const moon_array *out, int nout,
                                 moon_choice *choice);
+  /* Do n products gain by running together, each on pieces of what the one before makes? Only the next one uses that, as its first
+  ** operand; all but the last have paid as a chain already. NULL: never. */
+  bool (*chains)(const moon_device *device, moon_node *const *products, int n);
+  /* The same as select_product for such a chain: the call has the operands of all links, in order, but for those that links before
+  ** make, and the node of the last. MOON_EUNSUPPORTED, without a message: each is planned alone. */
+  moon_status (*select_chain)(moon_context *ctx, moon_device *device, const moon_link *links, int n, const moon_array *out, int nout,
+                              moon_choice *choice);
   /* Runs jobs [first, last) of a phase; threads false: on the calling thread. A device may run them later, in order. */
   moon_status (*run)(moon_context *ctx, moon_device *device, moon_kernel_fn kernel, const moon_call *call, int64_t first,
                      int64_t last, bool threads);

@@ -46,9 +46,9 @@ static void put_operands(writer *w, const moon_program *p, const moon_launch *l)
 }
 
 /* The op, and what a loop, or the loop that finishes a product, does: "matmul [add relu]". */
-static void put_name(writer *w, const moon_launch *l) {
-  const moon_node *loop = l->epilogue ? l->epilogue : l->node;
-  put(w, "%s", l->node->op->name);
+static void put_node(writer *w, const moon_node *n, const moon_node *epilogue) {
+  const moon_node *loop = epilogue ? epilogue : n;
+  put(w, "%s", n->op->name);
   if (loop->op->id != MOON_OP_loop) return;
   const moon_graph *body = loop->graphs[0];
   put(w, " [");
@@ -60,10 +60,30 @@ static void put_name(writer *w, const moon_launch *l) {
   put(w, "]");
 }
 
+/* Of a chain, all products. */
+static void put_name(writer *w, const moon_launch *l) {
+  for (int i = 0; i < l->nbefore; i++) {
+    put_node(w, l->before[i].node, l->before[i].epilogue);
+    put(w, ", ");
+  }
+  put_node(w, l->node, l->epilogue);
+}
+
+/* Where its products were built, each place once, after a word. */
+static void put_layers(writer *w, const moon_launch *l, const char *word) {
+  const char *said = "";
+  for (int i = 0; i <= l->nbefore; i++) {
+    const char *path = moon__node_path(i < l->nbefore ? l->before[i].node : l->node);
+    if (!*path || strcmp(path, said) == 0) continue;
+    put(w, "%s%s", *said ? ", " : word, path);
+    said = path;
+  }
+}
+
 static void put_program(writer *w, const moon_program *p, int depth) {
   for (int i = 0; i < p->nlaunches; i++) {
     const moon_launch *l = &p->launches[i];
-    const char *line = moon__node_line(l->node), *path = moon__node_path(l->node);
+    const char *line = moon__node_line(l->node);
     put(w, "%*s%3d %s ", depth * 2, "", i + 1, i < p->nprologue ? "once" : "run ");
     put_name(w, l);
     put(w, ": %s", l->choice.kernel ? l->choice.kernel : "?");
@@ -71,7 +91,7 @@ static void put_program(writer *w, const moon_program *p, int depth) {
     if (why || tuned) put(w, " (%s%s%s)", why ? why : "", why && tuned ? "; " : "", tuned ? tuned : "");
     put(w, " ");
     put_operands(w, p, l);
-    if (*path) put(w, " in %s", path);
+    put_layers(w, l, " in ");
     if (*line) put(w, " at %s", line);
     put(w, "\n");
     for (int k = 0; k < 2; k++) {
@@ -84,6 +104,12 @@ void moon__launch_name(const moon_launch *l, char *buf, size_t buf_bytes) {
   writer w = {.text = buf, .room = buf_bytes};
   buf[0] = '\0';
   put_name(&w, l);
+}
+
+void moon__launch_layers(const moon_launch *l, char *buf, size_t buf_bytes) {
+  writer w = {.text = buf, .room = buf_bytes};
+  buf[0] = '\0';
+  put_layers(&w, l, "");
 }
 
 void moon__launch_operands(const moon_program *p, const moon_launch *l, char *buf, size_t buf_bytes) {

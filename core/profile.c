@@ -134,11 +134,22 @@ static double runs_of_body(const moon_launch *l) {
 void moon__program_flops(moon_context *ctx, const moon_program *p, double times, double *by_op) {
   for (int i = 0; i < p->nlaunches; i++) {
     const moon_launch *l = &p->launches[i];
+    for (int k = 0; k < l->nbefore; k++) by_op[l->before[k].node->op->id] += times * moon__node_flops(ctx, l->before[k].node);
     by_op[l->node->op->id] += times * moon__node_flops(ctx, l->node);
     for (int k = 0; k < 2; k++) {
       if (l->child[k]) moon__program_flops(ctx, l->child[k], times * runs_of_body(l), by_op);
     }
   }
+}
+
+static double finished_flops(moon_context *ctx, const moon_node *n, const moon_node *epilogue) {
+  return moon__node_flops(ctx, n) + (epilogue ? moon__node_flops(ctx, epilogue) : 0);
+}
+
+double moon__launch_flops(moon_context *ctx, const moon_launch *l) {
+  double sum = finished_flops(ctx, l->node, l->epilogue);
+  for (int i = 0; i < l->nbefore; i++) sum += finished_flops(ctx, l->before[i].node, l->before[i].epilogue);
+  return sum;
 }
 
 double moon__launch_bytes(const moon_program *p, const moon_launch *l) {

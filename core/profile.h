@@ -45,6 +45,8 @@ double moon__node_flops(moon_context *ctx, const moon_node *n);
 /* Adds the arithmetic of a program's launches to by_op [MOON_OP_COUNT]; bodies count as often as a scan runs them, once in cond and
 ** while_loop. */
 void moon__program_flops(moon_context *ctx, const moon_program *p, double times, double *by_op);
+/* Arithmetic of a launch, what finishes its product included, bodies not. */
+double moon__launch_flops(moon_context *ctx, const moon_launch *l);
 /* Bytes that a launch reads and writes: each operand once, what is broadcast in it once. */
 double moon__launch_bytes(const moon_program *p, const moon_launch *l);
 #endif

@@ -185,12 +185,17 @@ moon_program *moon_program_retain(moon_program *p) {
   return p;
 }
 
+static void free_finished(const moon_finished *f) {
+  moon_value_release(&f->node->outputs[0]);
+  if (f->epilogue) moon_value_release(&f->epilogue->outputs[0]);
+}
+
 static void free_launch(moon_runtime *runtime, moon_launch *l) {
   if (l->choice.free_state) l->choice.free_state(runtime, l->choice.state);
   moon_program_release(l->child[0]);
   moon_program_release(l->child[1]);
-  moon_value_release(&l->node->outputs[0]);
-  if (l->epilogue) moon_value_release(&l->epilogue->outputs[0]);
+  free_finished(&(moon_finished){l->node, l->epilogue});
+  for (int i = 0; i < l->nbefore; i++) free_finished(&l->before[i]);
 }
 
 void moon_program_release(moon_program *p) {

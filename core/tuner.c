@@ -338,7 +338,7 @@ static moon_status list_work(tuner *t, const moon_program *p) {
     for (int k = 0; s == MOON_OK && k < 2; k++)
       if (l->child[k]) s = list_work(t, l->child[k]);
     double flops = l->node->op->flops ? l->node->op->flops(l->node) : 0;
-    if (s != MOON_OK || flops < LEAST_FLOPS) continue;
+    if (s != MOON_OK || flops < LEAST_FLOPS || l->nbefore > 0) continue; /* a chain has nothing to tune */
     if (!MOON_RESERVE(t->ctx->runtime, t->work, t->work_capacity, t->nwork + 1)) return moon__fail_memory(t->ctx);
     int at = t->nwork++;
     for (; at > 0 && t->work[at - 1].flops < flops; at--) t->work[at] = t->work[at - 1];

@@ -24,6 +24,7 @@ typedef struct region {
   const conv_plan *p;
   const float *source, *weights; /* of the group; of the block of columns */
   float *target;
+  int64_t source_skip, target_skip; /* numbers of x and y that lie before these */
   int64_t weight_step, columns;
   int64_t first_image, last_image;
   const moon_span *span[3];
@@ -60,9 +61,10 @@ static walk walk_of(const region *r) {
   w.target_line = s1->step * t_line;
   int64_t plane = (s0->source + r->lo[0] * s0->source_step) * p->source_size[1];
   w.source_at = (plane + s1->source + r->lo[1] * s1->source_step) * s_line;
-  w.source_at += (s2->source + r->lo[2] * s2->source_step) * p->source_channels;
+  w.source_at += (s2->source + r->lo[2] * s2->source_step) * p->source_channels - r->source_skip;
   plane = (s0->first + r->lo[0] * s0->step) * p->target_size[1];
-  w.target_at = (plane + s1->first + r->lo[1] * s1->step) * t_line + (s2->first + r->lo[2] * s2->step) * p->target_channels;
+  w.target_at = (plane + s1->first + r->lo[1] * s1->step) * t_line - r->target_skip;
+  w.target_at += (s2->first + r->lo[2] * s2->step) * p->target_channels;
   if (w.rows < 4 && w.rows < w.lines) {
     walk turned = w;
     turned.rows = w.lines, turned.source_row = w.source_line, turned.target_row = w.target_line;
@@ -87,7 +89,7 @@ static void multiply_block(const region *r, const walk *w, moon_gemm_tile t, int
         t.a = a + from + i * w->source_row;
         t.c = r->target + here;
         t.start = start ? start + (r->fixed ? j : here) : NULL;
-        moon__gemm_panel(p->set, MOON_GEMM_ROWS, t, rows, height, height * w->source_row, width, false);
+        moon__gemm_panel(p->set, MOON_GEMM_ROWS, t, rows, height, height * w->source_row, width, p->cut.panel == MOON_CONV_PANEL);
         t.ahead += t.ahead_step * t.nsegments * t.length * moon__ceildiv_i64(rows, height);
         if (last) moon__finish_clamp(p->finish, t.c, t.c_step, t.c, t.c_step, rows, t.columns);
       }
@@ -245,12 +247,8 @@ static void run_taps(region *r, const int64_t *from, const int64_t *to) {
 }
 
 /* What a job makes: places [from, to) of images [first_image, last_image), columns of a group. */
-typedef struct job_block {
-  int64_t from[3], to[3], first_image, last_image, group, column, columns, part;
-} job_block;
-
-static job_block block_of(const conv_plan *p, int64_t job) {
-  job_block b = {.column = job % p->column_blocks * p->cut.column_block};
+static moon_conv_block block_of(const conv_plan *p, int64_t job) {
+  moon_conv_block b = {.column = job % p->column_blocks * p->cut.column_block};
   int64_t groups = p->depthwise ? 1 : p->g.groups;
   job /= p->column_blocks;
   b.group = job % groups;
@@ -270,22 +268,27 @@ static job_block block_of(const conv_plan *p, int64_t job) {
   return b;
 }
 
-static void make_block(const conv_plan *p, const moon_call *call, const job_block *b) {
+static const float *input(const moon_call *call, int i) { return (const float *)(const void *)call->in[i].data; }
+static float *target_of(const conv_plan *p, const moon_call *call) { return (float *)(void *)call->out[p->place].data; }
+
+void moon__conv_make(const conv_plan *p, const moon_call *call, const moon_conv_block *b, const float *source, int64_t source_skip,
+                     float *target, int64_t target_skip) {
   region r = {.p = p, .first_image = b->first_image, .last_image = b->last_image, .columns = b->columns};
-  r.source = (const float *)(const void *)call->in[0].data + b->group * p->source_group + (p->depthwise ? b->column : 0);
-  r.target = (float *)(void *)call->out[p->place].data + b->group * p->target_group + b->column;
+  r.source = source + b->group * p->source_group + (p->depthwise ? b->column : 0);
+  r.target = target + b->group * p->target_group + b->column;
+  r.source_skip = source_skip;
+  r.target_skip = target_skip;
   if (p->cut.panel) {
-    const char *packed = p->pack ? call->scratch + p->packed : call->in[2].data;
+    const float *packed = p->pack ? (const float *)(const void *)(call->scratch + p->packed) : input(call, 2);
     int64_t group = p->panels * p->cut.panel * p->taps * p->source_group;
-    r.weights = (const float *)(const void *)packed + b->group * group + b->column * p->taps * p->source_group;
+    r.weights = packed + b->group * group + b->column * p->taps * p->source_group;
     r.weight_step = p->cut.panel;
   } else {
-    r.weights = (const float *)(const void *)call->in[1].data + b->group * p->target_group + b->column;
+    r.weights = input(call, 1) + b->group * p->target_group + b->column;
     r.weight_step = p->g.c_out;
   }
   if (p->finish && p->finish->start >= 0) {
-    const moon_array *x = &call->in[p->finish->nproduct + p->finish->start];
-    r.start = (const float *)(const void *)x->data + b->group * p->target_group + b->column;
+    r.start = input(call, p->finish->nproduct + p->finish->start) + b->group * p->target_group + b->column;
     r.fixed = p->finish->in[p->finish->start].row_step == 0;
   }
   if (p->cut.by_taps) run_taps(&r, b->from, b->to);
@@ -295,28 +298,32 @@ static void make_block(const conv_plan *p, const moon_call *call, const job_bloc
 void moon__conv_run(const moon_call *call, int64_t first, int64_t last) {
   const conv_plan *p = call->state;
   for (int64_t job = first; job < last; job++) {
-    job_block b = block_of(p, job);
-    make_block(p, call, &b);
+    moon_conv_block b = block_of(p, job);
+    moon__conv_make(p, call, &b, input(call, 0), 0, target_of(p, call), 0);
   }
 }
 
 /* Lines that cover the image are finished together. */
+void moon__conv_finish(const conv_plan *p, moon_finishing *r, const moon_conv_block *b) {
+  bool whole = b->to[2] - b->from[2] == p->target_size[2];
+  int64_t lines = whole ? 1 : b->to[1] - b->from[1], rows = (b->to[2] - b->from[2]) * (whole ? b->to[1] - b->from[1] : 1);
+  for (int64_t n = b->first_image; n < b->last_image; n++)
+    for (int64_t i = 0; i < lines; i++) {
+      int64_t row = ((n * p->target_size[0] + b->from[0]) * p->target_size[1] + b->from[1] + i) * p->target_size[2] + b->from[2];
+      int64_t column = b->group * p->target_group + b->column;
+      const float *sums = target_of(p, r->call) + row * p->target_channels + column;
+      moon__finish_block(r, sums, p->target_channels, row, rows, column, b->columns, b->part, n == b->first_image && i == 0);
+    }
+}
+
 void moon__conv_run_finished(const moon_call *call, int64_t first, int64_t last) {
   const conv_plan *p = call->state;
   moon_finishing r;
   moon__finish_begin(&r, p->finish, call);
   for (int64_t job = first; job < last; job++) {
-    job_block b = block_of(p, job);
-    bool whole = b.to[2] - b.from[2] == p->target_size[2];
-    int64_t lines = whole ? 1 : b.to[1] - b.from[1], rows = (b.to[2] - b.from[2]) * (whole ? b.to[1] - b.from[1] : 1);
-    make_block(p, call, &b);
-    for (int64_t n = b.first_image; n < b.last_image; n++)
-      for (int64_t i = 0; i < lines; i++) {
-        int64_t row = ((n * p->target_size[0] + b.from[0]) * p->target_size[1] + b.from[1] + i) * p->target_size[2] + b.from[2];
-        int64_t column = b.group * p->target_group + b.column;
-        const float *sums = (const float *)(const void *)call->out[p->place].data + row * p->target_channels + column;
-        moon__finish_block(&r, sums, p->target_channels, row, rows, column, b.columns, b.part, n == b.first_image && i == 0);
-      }
+    moon_conv_block b = block_of(p, job);
+    moon__conv_make(p, call, &b, input(call, 0), 0, target_of(p, call), 0);
+    moon__conv_finish(p, &r, &b);
   }
 }
 

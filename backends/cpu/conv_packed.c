@@ -9,17 +9,21 @@
 #include "fast.h"
 #include "ops/attrs.h"
 
-enum { PANEL = 32, LEAST_FILTERS = 256, LEAST_CHANNELS = 32 }; /* of windows of more than one place */
+enum { PANEL = 32, LEAST_FILTERS = 256, LEAST_CHANNELS = 32 }; /* the latter of windows of more than one place */
+enum { LEAST_COLUMNS = 8 };
 
 typedef struct pack_plan { int64_t rows, f; } pack_plan;
 
 static void run_pack(const moon_call *call, int64_t first, int64_t last) {
   const pack_plan *p = call->state;
   for (int64_t panel = first; panel < last; panel++) {
-    const char *w = call->in[0].data + panel * PANEL * (int64_t)sizeof(float);
-    char *out = call->out[0].data + panel * p->rows * PANEL * (int64_t)sizeof(float);
-    for (int64_t i = 0; i < p->rows; i++, out += PANEL * sizeof(float), w += p->f * (int64_t)sizeof(float))
-      memcpy(out, w, PANEL * sizeof(float));
+    const float *w = (const float *)(const void *)call->in[0].data + panel * PANEL;
+    float *out = (float *)(void *)call->out[0].data + panel * p->rows * PANEL;
+    int64_t columns = moon__min_i64(PANEL, p->f - panel * PANEL);
+    for (int64_t i = 0; i < p->rows; i++, out += PANEL, w += p->f) {
+      memcpy(out, w, (size_t)columns * sizeof *out);
+      memset(out + columns, 0, (size_t)(PANEL - columns) * sizeof *out);
+    }
   }
 }
 
@@ -36,7 +40,7 @@ moon_status moon__cpu_pack_filter_plan(const moon_fast *f, moon_choice *c) {
   c->kernel = "cpu_pack_filter_f32";
   c->why = "blocks of 32";
   c->dense_in = 1;
-  moon__fast_phase(c, run_pack, p->f / PANEL);
+  moon__fast_phase(c, run_pack, moon__ceildiv_i64(p->f, PANEL));
   return MOON_OK;
 }
 
@@ -47,9 +51,9 @@ bool moon__cpu_conv_packed_has(const moon_node *node) {
   for (int i = 0; i < node->ninputs; i++)
     if (node->inputs[i]->type.dtype != MOON_DTYPE_f32) return false;
   int64_t taps = g.window[0] * g.window[1] * g.window[2];
-  if (g.groups != 1 || g.c_out % PANEL != 0 || p->ndim != 4) return false;
+  if (g.groups != 1 || g.c_out < LEAST_COLUMNS || p->ndim != 4) return false;
   if (taps > 1 && (g.c_out < LEAST_FILTERS || g.c_in < LEAST_CHANNELS)) return false;
-  return p->dim[0] == g.c_out / PANEL && p->dim[1] == taps && p->dim[2] == g.c_in &&
+  return p->dim[0] == moon__ceildiv_i64(g.c_out, PANEL) && p->dim[1] == taps && p->dim[2] == g.c_in &&
          p->dim[3] == PANEL;
 }
 bool moon__cpu_conv_packed_fits(const moon_fast *f) { return moon__cpu_conv_packed_has(f->node); }

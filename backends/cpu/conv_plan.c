@@ -27,7 +27,7 @@ static void flatten(moon_geometry *g) {
   g->in[0] = g->in[1] = g->out[0] = g->out[1] = g->batch = 1;
 }
 
-static double work_us(const conv_plan *p, double places, double columns) {
+double moon__conv_work_us(const conv_plan *p, double places, double columns) {
   double taps = (double)p->taps;
   if (p->backward) taps /= (double)p->g.stride[0] * (double)p->g.stride[1] * (double)p->g.stride[2];
   double rate = p->set->lanes == 16 ? 180e3 : p->set->lanes == 8 ? 90e3 : 15e3;
@@ -65,7 +65,7 @@ static bool shares_places(const conv_plan *p) {
 }
 
 /* Blocks of at most `most` of an axis, in steps: those with which the busier of two threads is done first. us: of a step. */
-static int64_t block_for(int64_t size, int64_t step, double most, double us) {
+int64_t moon__conv_block_for(int64_t size, int64_t step, double most, double us) {
   int64_t best = moon__min_i64(size, step);
   double least = INFINITY;
   int64_t end = moon__min_i64(size, moon__max_i64(best, (int64_t)most));
@@ -79,17 +79,19 @@ static int64_t block_for(int64_t size, int64_t step, double most, double us) {
 
 static void cut_columns(const conv_plan *p, moon_conv_cut *cut, double most) {
   int64_t wide = cut->panel ? cut->panel : 2 * p->set->lanes;
-  double work = work_us(p, (double)(cut->block1 * cut->block2), (double)cut->column_block), columns = (double)cut->column_block;
-  if (work > most) cut->column_block = block_for(cut->column_block, wide, columns * most / work, work / columns * (double)wide);
+  double work = moon__conv_work_us(p, (double)(cut->block1 * cut->block2), (double)cut->column_block), columns = (double)cut->column_block;
+  if (work > most) cut->column_block = moon__conv_block_for(cut->column_block, wide, columns * most / work, work / columns * (double)wide);
 }
 
 static void cut_places(const conv_plan *p, moon_conv_cut *cut, double most) {
-  double work = work_us(p, (double)(cut->block1 * cut->block2), (double)cut->column_block), lines = (double)cut->block1;
-  if (work > most) cut->block1 = block_for(cut->block1, 1, lines * most / work, work / lines);
+  double work = moon__conv_work_us(p, (double)(cut->block1 * cut->block2), (double)cut->column_block), lines = (double)cut->block1;
+  if (work > most) cut->block1 = moon__conv_block_for(cut->block1, 1, lines * most / work, work / lines);
   work /= lines;
   double places = (double)cut->block2, tile = (double)p->set->rows[2];
-  if (work > most) cut->block2 = block_for(cut->block2, p->set->rows[2], places * most / work, work / places * tile);
+  if (work > most) cut->block2 = moon__conv_block_for(cut->block2, p->set->rows[2], places * most / work, work / places * tile);
 }
+
+double moon__conv_most_us(double all) { return all > 480 ? 60 : all > 96 ? all / 8 : 12; } /* at least 8 jobs, where that pays */
 
 /* Jobs of 12 to 60 us: many images, one, or part of one. */
 static void cut_jobs(const conv_plan *p, moon_conv_cut *cut) {
@@ -97,10 +99,10 @@ static void cut_jobs(const conv_plan *p, moon_conv_cut *cut) {
   cut->block1 = p->target_size[1];
   cut->block2 = p->target_size[2];
   cut->column_block = p->depthwise ? p->target_channels : p->target_group;
-  double image = work_us(p, (double)(cut->block1 * cut->block2), (double)cut->column_block);
+  double image = moon__conv_work_us(p, (double)(cut->block1 * cut->block2), (double)cut->column_block);
   double groups = p->depthwise ? 1 : (double)p->g.groups, all = image * groups * (double)(p->g.batch * p->target_size[0]);
-  double most = all > 480 ? 60 : all > 96 ? all / 8 : 12; /* at least 8 jobs, where that pays */
-  if (image < most / 3) cut->image_block = block_for(p->g.batch, 1, most * 0.7 / image, image);
+  double most = moon__conv_most_us(all);
+  if (image < most / 3) cut->image_block = moon__conv_block_for(p->g.batch, 1, most * 0.7 / image, image);
   bool columns_first = shares_places(p); /* the second cut makes jobs read the same again */
   if (columns_first) cut_columns(p, cut, most);
   cut_places(p, cut, columns_first ? 3 * most : most);
@@ -120,7 +122,7 @@ static moon_conv_cut choose(const conv_plan *p, bool packed) {
   if (p->depthwise) cut.channels = channels_at_once(p, cut.row_block);
   int64_t places = p->target_size[0] * p->target_size[1] * p->target_size[2];
   cut.by_taps = p->nspans[0] * p->nspans[1] * p->nspans[2] > 1 && p->source_group >= 96 && places <= 32 * 32;
-  cut.panel = packed || wants_panels(p, p->g.batch * places) ? moon__min_i64(PANEL, p->target_group) : 0;
+  cut.panel = packed ? PANEL : wants_panels(p, p->g.batch * places) ? moon__min_i64(PANEL, p->target_group) : 0;
   cut_jobs(p, &cut);
   return cut;
 }
@@ -134,14 +136,19 @@ static void set_blocks(conv_plan *p) {
   p->panels = p->cut.panel ? moon__ceildiv_i64(whole, p->cut.panel) : 0;
 }
 
-static moon_status plan_finish(const moon_fast *f, conv_plan *p, moon_choice *c, int64_t parts, int64_t njobs) {
+static moon_status plan_loop(const moon_fast *f, conv_plan *p, moon_choice *c) {
   moon_status s = moon__finish_plan(f, p->finish, true, c);
   const moon_finish_input *start = s == MOON_OK && p->finish->start >= 0 ? &p->finish->in[p->finish->start] : NULL;
   if (start && start->row_step != 0 && start->row_step != p->target_channels) s = MOON_EUNSUPPORTED;
   if (s != MOON_OK) return s;
-  if ((p->place = moon__finish_place(p->finish, c)) < 0) return MOON_EUNSUPPORTED;
-  if (!moon__finish_parts(p->finish, parts, c)) return MOON_ESIZE;
   p->clamp = p->finish->clamps && !p->cut.by_taps;
+  return (p->place = moon__finish_place(p->finish, c)) < 0 ? MOON_EUNSUPPORTED : MOON_OK;
+}
+
+static moon_status plan_finish(const moon_fast *f, conv_plan *p, moon_choice *c, int64_t parts, int64_t njobs) {
+  moon_status s = plan_loop(f, p, c);
+  if (s != MOON_OK) return s;
+  if (!moon__finish_parts(p->finish, parts, c)) return MOON_ESIZE;
   moon__fast_phase(c, p->finish->plain || p->clamp ? moon__conv_run : moon__conv_run_finished, njobs);
   if (p->finish->reduces) moon__fast_phase(c, moon__conv_combine, moon__finish_combine_jobs(p->finish));
   return MOON_OK;
@@ -199,6 +206,22 @@ static moon_status plan_conv(const moon_fast *f, moon_choice *c, bool backward) 
   if (p->finish) return plan_finish(f, p, c, parts, parts * groups * p->column_blocks);
   moon__fast_phase(c, moon__conv_run, parts * groups * p->column_blocks);
   return MOON_OK;
+}
+
+/* Weights are read where they lie, or packed, unless that were a phase of its own; a loop must not reduce. */
+moon_status moon__conv_plan_link(const moon_fast *f, moon_choice *c) {
+  moon_geometry g = moon__conv_geometry(f->node);
+  bool packed = f->node->op->id == MOON_OP_conv_packed;
+  conv_plan *p = plan_new(f, c, &g, false);
+  if (!p) return MOON_EMEMORY;
+  c->dense_in = packed ? 7 : 3;
+  if (is_empty(p)) return MOON_EUNSUPPORTED;
+  p->cut = choose(p, packed);
+  p->cut.by_taps = false;
+  if (!packed) p->cut.panel = 0;
+  set_blocks(p);
+  moon_status s = p->finish ? plan_loop(f, p, c) : MOON_OK;
+  return s == MOON_OK && p->finish && p->finish->reduces ? MOON_EUNSUPPORTED : s;
 }
 
 moon_status moon__cpu_conv_plan(const moon_fast *f, moon_choice *c) { return plan_conv(f, c, false); }

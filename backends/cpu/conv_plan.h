@@ -40,6 +40,24 @@ typedef struct moon_conv_plan {
   bool clamp;          /* what finishes the target, brings it into bounds, is done as soon as a tile is there */
 } moon_conv_plan;
 
+/* A part of the result: places [from, to) of images, some columns of a group. part: which of those that a loop reduces. */
+typedef struct moon_conv_block {
+  int64_t first_image, last_image, group, part, column, columns;
+  int64_t from[3], to[3];
+} moon_conv_block;
+/* Makes the sums of a block from x, whose first source_skip numbers lie before source, into y, likewise. */
+void moon__conv_make(const moon_conv_plan *p, const moon_call *call, const moon_conv_block *b, const float *source, int64_t source_skip,
+                     float *target, int64_t target_skip);
+/* The loop that finishes what moon__conv_make made in its place. */
+void moon__conv_finish(const moon_conv_plan *p, moon_finishing *r, const moon_conv_block *b);
+
+/* For chains. A convolution of one, without phases: its state is a moon_conv_plan. */
+moon_status moon__conv_plan_link(const moon_fast *f, moon_choice *c);
+double moon__conv_work_us(const moon_conv_plan *p, double places, double columns); /* about, at best */
+double moon__conv_most_us(double all_us);                                          /* of a job, when all take so long */
+/* Blocks of at most `most` of an axis, in steps: those with which the busier of two threads is done first. us: of a step. */
+int64_t moon__conv_block_for(int64_t size, int64_t step, double most, double us);
+
 /* Phases: packing, the sums, the sums and the loop that finishes them, what that loop reduces. */
 void moon__conv_pack(const moon_call *call, int64_t first, int64_t last);
 void moon__conv_run(const moon_call *call, int64_t first, int64_t last);

@@ -41,6 +41,10 @@ moon_status moon__cpu_fast_select(moon_context *ctx, moon_device *device, const 
 moon_status moon__cpu_select_product(moon_context *ctx, moon_device *device, const moon_node *node, const moon_array *in, int nin,
                                      const moon_array *product, const moon_epilogue *epilogue, const moon_array *out, int nout,
                                      moon_choice *choice);
+/* backend.h: chains, select_chain. */
+bool moon__cpu_chains(const moon_device *device, moon_node *const *products, int n);
+moon_status moon__cpu_select_chain(moon_context *ctx, moon_device *device, const moon_link *links, int n, const moon_array *out,
+                                   int nout, moon_choice *choice);
 /* Is there a kernel for this composite as a whole? */
 bool moon__cpu_fast_has(moon_device *device, const moon_node *node);
 /* Could there be, whether or not it pays? */

@@ -191,6 +191,8 @@ const moon_backend moon__cpu_backend = {
     .select = cpu_select,
     .select_loop = moon__cpu_loop_select,
     .select_product = moon__cpu_select_product,
+    .chains = moon__cpu_chains,
+    .select_chain = moon__cpu_select_chain,
     .run = cpu_run,
     .limits = moon__cpu_limits,
 };

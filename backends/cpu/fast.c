@@ -101,7 +101,7 @@ void moon__sum_parts(float *y, const float *parts, int64_t n, int64_t count, int
 static void run_nothing(const moon_call *call, int64_t first, int64_t last) { (void)call, (void)first, (void)last; }
 
 static moon_status fail(const moon_fast *f, moon_choice *c, moon_status status) {
-  if (c->state) moon__free(f->device->runtime, c->state);
+  if (c->state) c->free_state(f->device->runtime, c->state);
   memset(c, 0, sizeof *c);
   if (status == MOON_EMEMORY) return moon__fail_memory(f->ctx);
   if (status == MOON_EUNSUPPORTED) return status;
@@ -138,6 +138,15 @@ moon_status moon__cpu_select_product(moon_context *ctx, moon_device *device, con
   (void)out, (void)nout; /* dense, as the loop's strides say */
   moon_status status = plan(&f, choice, &found);
   return status == MOON_OK && !found ? MOON_EUNSUPPORTED : status;
+}
+
+moon_status moon__cpu_select_chain(moon_context *ctx, moon_device *device, const moon_link *links, int n, const moon_array *out,
+                                   int nout, moon_choice *choice) {
+  moon_fast f = {.ctx = ctx, .device = device, .isa = moon__cpu_isa()};
+  (void)out, (void)nout; /* dense, as the last loop's strides say */
+  moon_status status = moon__cpu_chain_plan(&f, links, n, choice);
+  f.node = links[n - 1].node;
+  return status == MOON_OK ? MOON_OK : fail(&f, choice, status);
 }
 
 bool moon__cpu_fast_can(moon_device *device, const moon_node *node) {

@@ -49,6 +49,7 @@ bool moon__cpu_conv_fits(const moon_fast *f); /* all three of them */
 moon_status moon__cpu_conv_plan(const moon_fast *f, moon_choice *c);
 moon_status moon__cpu_conv_input_grad_plan(const moon_fast *f, moon_choice *c);
 moon_status moon__cpu_conv_filter_grad_plan(const moon_fast *f, moon_choice *c);
+moon_status moon__cpu_chain_plan(moon_fast *f, const moon_link *links, int n, moon_choice *c); /* f: without operands */
 bool moon__cpu_depthwise_filter_fits(const moon_fast *f);
 moon_status moon__cpu_depthwise_filter_plan(const moon_fast *f, moon_choice *c);
 /* Composites that stay nodes where it pays. has: without looking at strides. */

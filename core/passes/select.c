@@ -72,8 +72,7 @@ static moon_value *without_stride(moon_context *ctx, const moon_node *n, moon_va
 
 /* NULL: it does not pay, or an error. */
 static moon_value *as_packed(moon_pass_env *env, const moon_node *n, moon_value *const *in) {
-  const moon_shape *w = &in[1]->type.shape;
-  if (env->mode != MOON_INFERENCE || !env->fast_kernels || w->dim[w->ndim - 1] % 32 != 0) return NULL;
+  if (env->mode != MOON_INFERENCE || !env->fast_kernels) return NULL;
   moon_value *packed = moon__apply(env->ctx, MOON_OP_pack_filter, NULL, 1, &in[1]);
   moon_node_spec spec = {.op = moon__ops[MOON_OP_conv_packed], .attrs = n->attrs, .ninputs = 3,
                          .inputs = (moon_value *[]){in[0], in[1], packed}, .raw = true};

@@ -6,24 +6,24 @@
 #include "base/map.h"
 #include "plan/plan.h"
 
-static int uses_of(const moon_map *uses, const moon_value *v) { return (int)(uintptr_t)moon__map_get(uses, v); }
+int moon__plan_uses(const moon_map *uses, const moon_value *v) { return (int)(uintptr_t)moon__map_get(uses, v); }
 
-static bool count_uses(const moon_graph *g, moon_map *uses) {
+bool moon__plan_count_uses(const moon_graph *g, moon_map *uses) {
   bool ok = true;
   for (int i = 0; ok && i < g->noutputs; i++)
-    ok = moon__map_put(uses, g->outputs[i], (void *)(uintptr_t)(uses_of(uses, g->outputs[i]) + 1));
+    ok = moon__map_put(uses, g->outputs[i], (void *)(uintptr_t)(moon__plan_uses(uses, g->outputs[i]) + 1));
   for (int i = 0; ok && i < g->nnodes; i++) {
     const moon_node *n = g->nodes[i];
     for (int k = 0; ok && k < n->ninputs; k++)
-      ok = moon__map_put(uses, n->inputs[k], (void *)(uintptr_t)(uses_of(uses, n->inputs[k]) + 1));
+      ok = moon__map_put(uses, n->inputs[k], (void *)(uintptr_t)(moon__plan_uses(uses, n->inputs[k]) + 1));
   }
   return ok;
 }
 
 /* The product that v is, seen as another shape (other views may need a copy of it), when nobody else uses it. */
 static moon_node *product_behind(const moon_map *uses, const moon_value *v) {
-  while (uses_of(uses, v) == 1 && v->node->op->id == MOON_OP_reshape) v = v->node->inputs[0];
-  bool product = uses_of(uses, v) == 1 && (v->node->op->flags & MOON_OPF_PRODUCT) && v->node->noutputs == 1;
+  while (moon__plan_uses(uses, v) == 1 && v->node->op->id == MOON_OP_reshape) v = v->node->inputs[0];
+  bool product = moon__plan_uses(uses, v) == 1 && (v->node->op->flags & MOON_OPF_PRODUCT) && v->node->noutputs == 1;
   return product ? v->node : NULL;
 }
 
@@ -43,7 +43,7 @@ static moon_status pair(moon_context *ctx, const moon_graph *g, const moon_map *
 moon_status moon__plan_epilogues(moon_context *ctx, const moon_graph *g, moon_map *partners) {
   moon_map uses;
   moon__map_init(&uses, ctx->runtime);
-  moon_status s = count_uses(g, &uses) ? pair(ctx, g, &uses, partners) : moon__fail_memory(ctx);
+  moon_status s = moon__plan_count_uses(g, &uses) ? pair(ctx, g, &uses, partners) : moon__fail_memory(ctx);
   moon__map_free(&uses);
   return s;
 }

@@ -55,6 +55,7 @@ typedef struct planner {
   moon_map variables; /* variable -> slot + 1 */
   moon_node **order;  /* [g->nnodes]: as they are computed */
   moon_map partners;  /* product -> the loop that may finish it, and back */
+  moon_chains chains;
   moon_map turned;    /* value -> a transpose of it */
 } planner;
 
@@ -186,11 +187,16 @@ static moon_status make_dense(planner *pl, moon_node *n, const moon_value *v, mo
   return s == MOON_OK ? put_place(pl, &pl->copies, v, *o, from->lasting) : s;
 }
 
-/* A launch to be: a node, or a product with the loop that finishes it. It has room for the largest node and is filled as far as this
-** one goes. */
+/* A product, the loop that finishes it (NULL: none), and which input of the loop it is. */
+typedef struct linked { moon_node *node, *epilogue; int product; } linked;
+
+/* A launch to be: a node, or a product with the loop that finishes it, or a chain of these. It has room for the largest node and is
+** filled as far as this one goes. */
 typedef struct step {
   moon_node *node, *epilogue;
   int product; /* which input of the loop it is */
+  linked before[MOON_MAX_LINKS - 1];
+  int nbefore;
   int nin, nout;
   moon_value *value[MOON_MAX_INPUTS];
   moon_operand in[MOON_MAX_INPUTS], out[MOON_MAX_OUTPUTS];
@@ -201,6 +207,7 @@ static void begin_step(step *st, moon_node *node, moon_node *epilogue, bool last
   st->node = node;
   st->epilogue = epilogue;
   st->product = -1;
+  st->nbefore = 0;
   st->nin = 0;
   st->nout = (epilogue ? epilogue : node)->noutputs;
   st->lasting = lasting;
@@ -213,31 +220,46 @@ static void add_input(const planner *pl, step *st, moon_value *v) {
   st->lasting &= at->lasting;
 }
 
-/* The product's inputs, then the loop's others. */
-static moon_status choose_finished(planner *pl, const step *st, moon_choice *choice) {
-  const moon_backend *backend = pl->p->device->backend;
-  const moon_node *n = st->node, *loop_node = st->epilogue;
-  moon_array in[MOON_MAX_INPUTS], out[MOON_MAX_OUTPUTS], loop_in[MOON_LOOP_MAX_ARGS];
+/* What the device is told of a product: in: its operands, then those of its loop. */
+static moon_status describe(planner *pl, const linked *f, const moon_array *in, moon_link *link, moon_epilogue *epilogue) {
+  const moon_node *n = f->node, *loop_node = f->epilogue;
+  moon_array loop_in[MOON_LOOP_MAX_ARGS];
   moon_operand result = dense_operand(-1, &n->outputs[0].type);
-  moon_array product = array_of(&result);
   moon_loop loop;
-  moon_epilogue epilogue;
-  for (int i = 0; i < st->nin; i++) in[i] = array_of(&st->in[i]);
-  for (int i = 0; i < st->nout; i++) out[i] = array_of(&st->out[i]);
-  for (int i = 0, k = n->ninputs; i < loop_node->ninputs; i++)
-    loop_in[i] = i == st->product ? array_of(&place_of(pl, loop_node->inputs[i])->operand) : in[k++];
+  *link = (moon_link){.node = n, .in = in, .nin = n->ninputs, .product = array_of(&result)};
+  if (!loop_node) return MOON_OK;
+  for (int i = 0; i < loop_node->ninputs; i++)
+    loop_in[i] = i == f->product ? array_of(&place_of(pl, loop_node->inputs[i])->operand) : in[link->nin++];
   moon_status s = moon__loop_make(pl->ctx, loop_node, loop_in, &loop);
   if (s != MOON_OK) return s;
-  int64_t columns = product.ndim > 0 ? product.shape[product.ndim - 1] : 1;
-  if (!moon__loop_epilogue(&loop, st->product, columns, &epilogue)) return MOON_EUNSUPPORTED;
-  return backend->select_product(pl->ctx, pl->p->device, n, in, st->nin, &product, &epilogue, out, st->nout, choice);
+  int64_t columns = link->product.ndim > 0 ? link->product.shape[link->product.ndim - 1] : 1;
+  if (!moon__loop_epilogue(&loop, f->product, columns, epilogue)) return MOON_EUNSUPPORTED;
+  link->epilogue = epilogue;
+  return MOON_OK;
+}
+
+static moon_status choose_products(planner *pl, const step *st, moon_choice *choice) {
+  moon_device *device = pl->p->device;
+  moon_array in[MOON_MAX_INPUTS], out[MOON_MAX_OUTPUTS], *at = in;
+  moon_link link[MOON_MAX_LINKS];
+  moon_epilogue epilogue[MOON_MAX_LINKS];
+  for (int i = 0; i < st->nin; i++) in[i] = array_of(&st->in[i]);
+  for (int i = 0; i < st->nout; i++) out[i] = array_of(&st->out[i]);
+  for (int i = 0; i <= st->nbefore; i++) {
+    linked f = i < st->nbefore ? st->before[i] : (linked){st->node, st->epilogue, st->product};
+    moon_status s = describe(pl, &f, at, &link[i], &epilogue[i]);
+    if (s != MOON_OK) return s;
+    at += link[i].nin - 1; /* the next one's first operand is no operand of the launch */
+  }
+  if (st->nbefore) return device->backend->select_chain(pl->ctx, device, link, st->nbefore + 1, out, st->nout, choice);
+  return device->backend->select_product(pl->ctx, device, st->node, in, st->nin, &link->product, epilogue, out, st->nout, choice);
 }
 
 static moon_status choose_step(planner *pl, const step *st, moon_choice *choice) {
-  if (!st->epilogue) return choose(pl, st->node, st->nin, st->in, st->nout, st->out, choice);
+  if (!st->epilogue && !st->nbefore) return choose(pl, st->node, st->nin, st->in, st->nout, st->out, choice);
   memset(choice, 0, sizeof *choice);
   moon_origin *before = moon__origin_swap(pl->ctx, st->node->origin);
-  moon_status s = choose_finished(pl, st, choice);
+  moon_status s = choose_products(pl, st, choice);
   pl->ctx->borrowed = before;
   return s;
 }
@@ -360,6 +382,12 @@ static moon_status launch(planner *pl, const step *st, moon_choice *choice) {
   l->scratch = scratch;
   l->epilogue = st->epilogue;
   if (st->epilogue) moon_value_retain(&st->epilogue->outputs[0]);
+  for (; l->nbefore < st->nbefore; l->nbefore++) {
+    const linked *f = &st->before[l->nbefore];
+    l->before[l->nbefore] = (moon_finished){f->node, f->epilogue};
+    moon_value_retain(&f->node->outputs[0]);
+    if (f->epilogue) moon_value_retain(&f->epilogue->outputs[0]);
+  }
   return MOON_OK;
 }
 
@@ -389,17 +417,6 @@ static void list_inputs(const planner *pl, step *st) {
   for (int i = 0; i < st->node->ninputs; i++) add_input(pl, st, st->node->inputs[i]);
 }
 
-/* A product whose outputs have places already. */
-static moon_status plan_alone(planner *pl, moon_node *n) {
-  step st;
-  moon_choice choice;
-  begin_step(&st, n, NULL, false);
-  list_inputs(pl, &st);
-  for (int i = 0; i < n->noutputs; i++) st.out[i] = place_of(pl, &n->outputs[i])->operand;
-  moon_status s = select_kernel(pl, &st, &choice);
-  return s == MOON_OK ? launch(pl, &st, &choice) : s;
-}
-
 /* Outputs that are transposed lie as their transpose wants them, where the kernel can write them so: it need not be copied then. */
 static moon_status order_outputs(planner *pl, step *st, moon_choice *choice) {
   bool ordered = false;
@@ -420,23 +437,99 @@ static moon_status order_outputs(planner *pl, step *st, moon_choice *choice) {
   return choose_step(pl, st, choice);
 }
 
-static moon_status plan_kernel(planner *pl, moon_node *n, const moon_map *used) {
+/* A node whose outputs have places; product: what it may finish, or NULL. */
+static moon_status plan_placed(planner *pl, step *st, moon_node *product);
+
+/* The same for a node that was put off when its turn came. */
+static moon_status plan_put_off(planner *pl, moon_node *n) {
   step st;
-  moon_node *partner = moon__map_get(&pl->partners, n);
+  const place *at = place_of(pl, &n->outputs[0]);
+  begin_step(&st, n, NULL, at->lasting);
+  list_inputs(pl, &st);
+  for (int i = 0; i < n->noutputs; i++) st.out[i] = place_of(pl, &n->outputs[i])->operand;
+  return plan_placed(pl, &st, n->op->id == MOON_OP_loop ? moon__map_get(&pl->partners, n) : NULL);
+}
+
+static moon_status plan_placed(planner *pl, step *st, moon_node *product) {
   moon_choice choice;
   bool finished = false;
+  moon_status s = product ? plan_finished(pl, st, product, &finished) : MOON_OK;
+  if (s != MOON_OK || finished) return s;
+  if (product) s = plan_put_off(pl, product);
+  if (s == MOON_OK) s = select_kernel(pl, st, &choice);
+  if (s == MOON_OK) s = order_outputs(pl, st, &choice);
+  return s == MOON_OK ? launch(pl, st, &choice) : s;
+}
+
+/* Operands of a product and its loop; first: with the one that the product before makes. Gives which of the loop's inputs the product
+** is. */
+static int add_finished(const planner *pl, step *st, const moon_node *product, const moon_node *loop, bool first) {
+  int at = -1, buffer = place_of(pl, &product->outputs[0])->operand.buffer;
+  for (int i = first ? 0 : 1; i < product->ninputs; i++) add_input(pl, st, product->inputs[i]);
+  for (int i = 0; loop && i < loop->ninputs; i++) {
+    if (place_of(pl, loop->inputs[i])->operand.buffer == buffer) at = i;
+    else add_input(pl, st, loop->inputs[i]);
+  }
+  return at;
+}
+
+static void forget(planner *pl, const moon_node *n) {
+  if (n) pl->p->buffers[place_of(pl, &n->outputs[0])->operand.buffer].bytes = 0; /* nobody writes it */
+}
+
+/* The products before one in its chain, first to last. Gives their number. */
+static int list_before(const planner *pl, const moon_node *product, linked *before) {
+  int n = 0;
+  for (moon_node *p; (p = moon__map_get(&pl->chains.before, product)); product = p) {
+    memmove(before + 1, before, (size_t)n++ * sizeof *before);
+    before[0] = (linked){p, moon__map_get(&pl->partners, p), -1};
+  }
+  return n;
+}
+
+/* The chain that ends with a product, finished by the node of `end` if that is a loop, whose outputs have places. *chained: the device
+** can run it. */
+static moon_status plan_chain(planner *pl, const step *end, moon_node *product, bool *chained) {
+  step st;
+  moon_choice choice;
+  begin_step(&st, product, end->node == product ? NULL : end->node, false);
+  st.nbefore = list_before(pl, product, st.before);
+  for (int i = 0; i < st.nbefore; i++) st.before[i].product = add_finished(pl, &st, st.before[i].node, st.before[i].epilogue, i == 0);
+  st.product = add_finished(pl, &st, product, st.epilogue, false);
+  if (place_of(pl, &st.before[0].node->outputs[0])->lasting) return MOON_OK; /* the prologue computes it once */
+  memcpy(st.out, end->out, (size_t)end->nout * sizeof *end->out);
+  moon_status s = select_kernel(pl, &st, &choice);
+  if (s == MOON_EUNSUPPORTED) return MOON_OK;
+  if (s != MOON_OK) return s;
+  for (int i = 0; i < st.nbefore; i++) forget(pl, st.before[i].node), forget(pl, st.before[i].epilogue);
+  if (st.epilogue) forget(pl, product);
+  *chained = true;
+  return launch(pl, &st, &choice);
+}
+
+static moon_status plan_links_alone(planner *pl, const moon_node *last) {
+  linked before[MOON_MAX_LINKS - 1];
+  moon_status s = MOON_OK;
+  int n = list_before(pl, last, before);
+  for (int i = 0; s == MOON_OK && i < n; i++) s = plan_put_off(pl, before[i].epilogue ? before[i].epilogue : before[i].node);
+  return s;
+}
+
+static moon_status plan_kernel(planner *pl, moon_node *n, const moon_map *used) {
+  step st;
+  bool loop = n->op->id == MOON_OP_loop, chained = false;
+  moon_node *partner = moon__map_get(&pl->partners, n), *product = loop ? partner : n;
   begin_step(&st, n, NULL, !(n->op->flags & MOON_OPF_RANDOM) && !is_control(n) && !is_generated_output(pl, n));
   list_inputs(pl, &st);
   moon_status s = make_outputs(pl, n, used, st.lasting, st.out);
   if (s != MOON_OK) return s;
   if (is_control(n)) return plan_control(pl, &st);
-  if (partner && n->op->id != MOON_OP_loop) return MOON_OK; /* it is planned with the loop */
-  if (partner) s = plan_finished(pl, &st, partner, &finished);
-  if (s != MOON_OK || finished) return s;
-  if (partner) s = plan_alone(pl, partner);
-  if (s == MOON_OK) s = select_kernel(pl, &st, &choice);
-  if (s == MOON_OK) s = order_outputs(pl, &st, &choice);
-  return s == MOON_OK ? launch(pl, &st, &choice) : s;
+  if (partner && !loop) return MOON_OK; /* it is planned with the loop */
+  if (product && moon__map_has(&pl->chains.after, product)) return MOON_OK; /* with the last of its chain */
+  if (product && moon__map_has(&pl->chains.before, product)) s = plan_chain(pl, &st, product, &chained);
+  if (s != MOON_OK || chained) return s;
+  if (product) s = plan_links_alone(pl, product);
+  return s == MOON_OK ? plan_placed(pl, &st, partner) : s;
 }
 
 static moon_status plan_view(planner *pl, moon_node *n, bool *done) {
@@ -712,7 +805,9 @@ static moon_status plan_all(planner *pl, moon_map *used) {
   if (s == MOON_OK) s = list_variables(pl);
   if (s == MOON_OK) s = list_used(pl, used);
   if (s == MOON_OK) s = mark_late(pl);
-  if (s == MOON_OK && pl->fast && pl->p->device->backend->select_product) s = moon__plan_epilogues(pl->ctx, g, &pl->partners);
+  const moon_device *device = pl->p->device;
+  if (s == MOON_OK && pl->fast && device->backend->select_product) s = moon__plan_epilogues(pl->ctx, g, &pl->partners);
+  if (s == MOON_OK && pl->fast && device->backend->chains) s = moon__plan_chains(pl->ctx, device, g, &pl->partners, &pl->chains);
   if (s == MOON_OK) s = plan_inputs(pl);
   for (int i = 0; s == MOON_OK && i < g->nnodes; i++) {
     if (!moon__map_has(&pl->late, pl->order[i]) || pl->order[i]->op->id == MOON_OP_variable) s = plan_node(pl, pl->order[i], used);
@@ -748,6 +843,8 @@ moon_program *moon__plan(moon_context *ctx, moon_device *device, moon_graph *g, 
   moon__map_init(&pl.copies, ctx->runtime);
   moon__map_init(&pl.variables, ctx->runtime);
   moon__map_init(&pl.partners, ctx->runtime);
+  moon__map_init(&pl.chains.before, ctx->runtime);
+  moon__map_init(&pl.chains.after, ctx->runtime);
   moon__map_init(&pl.turned, ctx->runtime);
   moon_scope_open(ctx);
   moon_status s = plan_all(&pl, &used);
@@ -758,6 +855,8 @@ moon_program *moon__plan(moon_context *ctx, moon_device *device, moon_graph *g, 
   moon__map_free(&pl.copies);
   moon__map_free(&pl.variables);
   moon__map_free(&pl.partners);
+  moon__map_free(&pl.chains.before);
+  moon__map_free(&pl.chains.after);
   moon__map_free(&pl.turned);
   free_places(&pl);
   moon__free(ctx->runtime, pl.order);

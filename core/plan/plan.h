@@ -32,10 +32,16 @@ typedef struct moon_operand {
   moon_view view;
 } moon_operand;
 
+/* A product, and the loop that finishes it or NULL; both retained. */
+typedef struct moon_finished { moon_node *node, *epilogue; } moon_finished;
+
 typedef struct moon_launch {
   moon_node *node; /* retained */
   moon_node *epilogue; /* loop that finishes the product; retained; NULL: none. Operands are the product's inputs, then the loop's
                        ** but for the product, and the loop's outputs */
+  moon_finished before[MOON_MAX_LINKS - 1]; /* of a chain: the products before node, whose operands come first; of each, as of node,
+                                            ** without the one that the product before makes */
+  int nbefore;
   moon_choice choice;
   int nin, nout, operands; /* operands [operands, operands + nin + nout) */
   int scratch;             /* buffer, or -1 */
@@ -78,6 +84,12 @@ bool moon__loop_epilogue(const moon_loop *loop, int product, int64_t columns, mo
 moon_status moon__plan_order(moon_context *ctx, const moon_graph *g, moon_node **order);
 /* epilogue.c: pairs products with the loops that finish them: product node -> loop node and back. */
 moon_status moon__plan_epilogues(moon_context *ctx, const moon_graph *g, moon_map *partners);
+int moon__plan_uses(const moon_map *uses, const moon_value *v); /* as counted: users, and outputs of the graph */
+bool moon__plan_count_uses(const moon_graph *g, moon_map *uses); /* false: memory is out */
+/* chain.c: which product comes before another in a chain, and which after. */
+typedef struct moon_chains { moon_map before, after; } moon_chains;
+moon_status moon__plan_chains(moon_context *ctx, const moon_device *device, const moon_graph *g, const moon_map *partners,
+                              moon_chains *c);
 bool moon__view_is_dense(const moon_view *v);
 size_t moon__type_bytes(const moon_type *t); /* of a known shape that was checked when it was inferred */
 #endif

@@ -38,11 +38,12 @@ static void push_launch(lua_State *L, moon_context *ctx, const moon_profile_prog
   set_string(L, "operands", text);
   set_string(L, "kernel", l->choice.kernel);
   set_string(L, "why", l->choice.why);
-  set_string(L, "layer", moon__node_path(l->node));
+  moon__launch_layers(l, text, sizeof text);
+  set_string(L, "layer", text);
   set_string(L, "line", moon__node_line(l->node));
   set_number(L, "calls", (double)e->launches[i].calls);
   set_number(L, "us", e->launches[i].us);
-  set_number(L, "flops", moon__node_flops(ctx, l->node) + (l->epilogue ? moon__node_flops(ctx, l->epilogue) : 0));
+  set_number(L, "flops", moon__launch_flops(ctx, l));
   set_number(L, "bytes", l->child[0] ? 0 : moon__launch_bytes(e->program, l));
 }
 

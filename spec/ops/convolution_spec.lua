@@ -176,12 +176,26 @@ describe("convolution", function()
     graph:program({ mode = "train", dump = function(_, t) text = t end })
     assert.is_nil(text:find("conv_packed", 1, true))
     local _, said = pcall(core.graph_parse, [[graph {
-      %0 = input "w" : f32 [3,3,4,40]
-      %1 = pack_filter(%0) : f32 [1,9,4,32]
+      %0 = input "w" : f32 [4,40]
+      %1 = pack_filter(%0) : f32 [2,1,4,32]
       inputs %0
       outputs %1
     }]], {})
-    assert.matches("f a multiple of 32", tostring(said))
+    assert.matches("needs w %[k.., c, f%], f known: w %(4, 40%)", tostring(said))
+  end)
+
+  it("packs filters as the definition says", function()
+    for _, f in ipairs { 8, 32, 40 } do
+      local graph = core.graph_parse(([[graph {
+        %%0 = input "w" : f32 [2,3,5,%d]
+        %%1 = pack_filter(%%0) : f32 [%d,6,5,32]
+        inputs %%0
+        outputs %%1
+      }]]):format(f, math.ceil(f / 32)), {})
+      local w = core.normal { 2, 3, 5, f }
+      local got, want = graph:program():run { w }, graph:program({ passes_off = "all" }):run { w }
+      assert.equal(0, (got - want):abs():max():item())
+    end
   end)
 
   it("transforms filters as the definition says", function()
