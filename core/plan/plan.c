@@ -1,9 +1,9 @@
 /*
 ** plan.c: a graph becomes launches. Views turn into strides, every other node into a launch of the kernel that the backend selects
-** over its final operands. Launches that write variables come last, after everything that can fail; what depends on unchanging
-** variables and constants alone goes to the prologue. Offsets are memory.c's.
+** over its final operands. Launches that write variables come last, after everything that can fail (effects.c); what depends on
+** unchanging variables and constants alone goes to the prologue. Offsets are memory.c's.
 */
-#include "plan/plan.h"
+#include "plan/planner.h"
 
 #include <string.h>
 
@@ -13,6 +13,9 @@
 #include "ops/attrs.h"
 #include "passes/pass.h"
 #include "tune.h"
+
+typedef moon_planner planner;
+typedef moon_place place;
 
 bool moon__view_is_dense(const moon_view *v) {
   int64_t step = 1;
@@ -30,38 +33,9 @@ size_t moon__type_bytes(const moon_type *t) {
   return n;
 }
 
-/* Where a value is: operand in a buffer, and whether it stays the same from run to run. */
-typedef struct place {
-  moon_operand operand;
-  bool lasting;
-} place;
-
-enum { BLOCK_PLACES = 64 };
-typedef struct place_block {
-  struct place_block *next;
-  place places[BLOCK_PLACES];
-} place_block;
-
-typedef struct planner {
-  moon_context *ctx;
-  moon_program *p;
-  const moon_graph *g;
-  bool fast;
-  moon_map places; /* value -> place * */
-  place_block *blocks; /* the newest first; addresses are stable */
-  int nplaces;
-  moon_map late;   /* nodes whose results only go to variables */
-  moon_map copies; /* value -> place *: its dense copy */
-  moon_map variables; /* variable -> slot + 1 */
-  moon_node **order;  /* [g->nnodes]: as they are computed */
-  moon_map partners;  /* product -> the loop that may finish it, and back */
-  moon_chains chains;
-  moon_map turned;    /* value -> a transpose of it */
-} planner;
-
 /* ---- Buffers, operands, launches ---- */
 
-static int add_buffer(planner *pl, moon_buffer_kind kind, int index, size_t bytes) {
+int moon__plan_buffer(planner *pl, moon_buffer_kind kind, int index, size_t bytes) {
   moon_program *p = pl->p;
   if (!MOON_RESERVE(p->runtime, p->buffers, p->buffer_capacity, p->nbuffers + 1)) {
     moon__fail_memory(pl->ctx);
@@ -79,10 +53,10 @@ static moon_operand dense_operand(int buffer, const moon_type *type) {
   return o;
 }
 
-static moon_status put_place(planner *pl, moon_map *map, const moon_value *v, moon_operand o, bool lasting) {
-  int slot = pl->nplaces++ % BLOCK_PLACES;
+moon_status moon__plan_put(planner *pl, moon_map *map, const moon_value *v, moon_operand o, bool lasting) {
+  int slot = pl->nplaces++ % MOON_BLOCK_PLACES;
   if (slot == 0) {
-    place_block *fresh = moon__alloc(pl->ctx->runtime, sizeof *fresh);
+    moon_place_block *fresh = moon__alloc(pl->ctx->runtime, sizeof *fresh);
     if (!fresh) return moon__fail_memory(pl->ctx);
     fresh->next = pl->blocks;
     pl->blocks = fresh;
@@ -91,8 +65,6 @@ static moon_status put_place(planner *pl, moon_map *map, const moon_value *v, mo
   *at = (place){.operand = o, .lasting = lasting};
   return moon__map_put(map, v, at) ? MOON_OK : moon__fail_memory(pl->ctx);
 }
-
-static const place *place_of(const planner *pl, const moon_value *v) { return moon__map_get(&pl->places, v); }
 
 static moon_array array_of(const moon_operand *o) {
   moon_array a = {.dtype = o->dtype, .ndim = o->view.ndim};
@@ -148,8 +120,7 @@ static void drop_choice(planner *pl, moon_choice *c) {
   memset(c, 0, sizeof *c);
 }
 
-/* A launch that copies o densely into a new buffer; the operand of the copy. */
-static moon_status plan_copy(planner *pl, moon_node *like, const moon_operand *o, moon_operand *copy, bool lasting, int buffer) {
+moon_status moon__plan_copy(planner *pl, moon_node *like, const moon_operand *o, moon_operand *copy, bool lasting, int buffer) {
   moon_context *ctx = pl->ctx;
   moon_type type = {.dtype = o->dtype, .shape = moon__shape(o->view.ndim, o->view.shape)};
   moon_choice choice;
@@ -158,7 +129,7 @@ static moon_status plan_copy(planner *pl, moon_node *like, const moon_operand *o
   moon_node_spec spec = {.op = moon__ops[MOON_OP_copy], .ninputs = 1, .inputs = &x, .raw = true, .origin = like->origin};
   moon_value *y = x ? moon__node_build(ctx, &spec) : NULL;
   if (!y) return ctx->status;
-  if (buffer < 0) buffer = add_buffer(pl, lasting ? MOON_BUFFER_PERSISTENT : MOON_BUFFER_ARENA, -1, moon__type_bytes(&type));
+  if (buffer < 0) buffer = moon__plan_buffer(pl, lasting ? MOON_BUFFER_PERSISTENT : MOON_BUFFER_ARENA, -1, moon__type_bytes(&type));
   if (buffer < 0) return ctx->status;
   *copy = dense_operand(buffer, &type);
   moon_status s = choose(pl, y->node, 1, o, 1, copy, &choice);
@@ -177,14 +148,14 @@ static bool wants_dense(const moon_choice *c, int i) { return c->dense_in >> (i 
 /* Replaces the operand *o, value v, of n by its dense copy, made once for all who want it. */
 static moon_status make_dense(planner *pl, moon_node *n, const moon_value *v, moon_operand *o) {
   const place *known = moon__map_get(&pl->copies, v);
-  const place *from = place_of(pl, v);
+  const place *from = moon__plan_place(pl, v);
   if (known) {
     *o = known->operand;
     return MOON_OK;
   }
   moon_operand strided = *o;
-  moon_status s = plan_copy(pl, n, &strided, o, from->lasting, -1);
-  return s == MOON_OK ? put_place(pl, &pl->copies, v, *o, from->lasting) : s;
+  moon_status s = moon__plan_copy(pl, n, &strided, o, from->lasting, -1);
+  return s == MOON_OK ? moon__plan_put(pl, &pl->copies, v, *o, from->lasting) : s;
 }
 
 /* A product, the loop that finishes it (NULL: none), and which input of the loop it is. */
@@ -214,7 +185,7 @@ static void begin_step(step *st, moon_node *node, moon_node *epilogue, bool last
 }
 
 static void add_input(const planner *pl, step *st, moon_value *v) {
-  const place *at = place_of(pl, v);
+  const place *at = moon__plan_place(pl, v);
   st->value[st->nin] = v;
   st->in[st->nin++] = at->operand;
   st->lasting &= at->lasting;
@@ -229,7 +200,7 @@ static moon_status describe(planner *pl, const linked *f, const moon_array *in, 
   *link = (moon_link){.node = n, .in = in, .nin = n->ninputs, .product = array_of(&result)};
   if (!loop_node) return MOON_OK;
   for (int i = 0; i < loop_node->ninputs; i++)
-    loop_in[i] = i == f->product ? array_of(&place_of(pl, loop_node->inputs[i])->operand) : in[link->nin++];
+    loop_in[i] = i == f->product ? array_of(&moon__plan_place(pl, loop_node->inputs[i])->operand) : in[link->nin++];
   moon_status s = moon__loop_make(pl->ctx, loop_node, loop_in, &loop);
   if (s != MOON_OK) return s;
   int64_t columns = link->product.ndim > 0 ? link->product.shape[link->product.ndim - 1] : 1;
@@ -279,7 +250,7 @@ static moon_status select_kernel(planner *pl, step *st, moon_choice *choice) {
 
 /* ---- Nodes ---- */
 
-static bool is_control(const moon_node *n) {
+bool moon__plan_is_control(const moon_node *n) {
   return n->op->id == MOON_OP_scan || n->op->id == MOON_OP_cond || n->op->id == MOON_OP_while_loop;
 }
 
@@ -304,7 +275,7 @@ static moon_status plan_control(planner *pl, step *st) {
     child[i] = moon__plan(ctx, pl->p->device, n->graphs[i], pl->p->mode, pl->fast);
     if (!child[i]) s = ctx->status;
   }
-  int scratch = s == MOON_OK ? add_buffer(pl, MOON_BUFFER_ARENA, -1, carry_bytes(n)) : -1;
+  int scratch = s == MOON_OK ? moon__plan_buffer(pl, MOON_BUFFER_ARENA, -1, carry_bytes(n)) : -1;
   moon_launch *l = scratch >= 0 ? add_launch(pl, n, st->nin, st->in, st->nout, st->out) : NULL;
   if (!l) {
     moon_program_release(child[0]);
@@ -323,12 +294,12 @@ static moon_status make_outputs(planner *pl, const moon_node *n, const moon_map 
   for (int i = 0; i < n->noutputs; i++) {
     const moon_value *v = &n->outputs[i];
     int buffer = -1;
-    if (i == 0 || is_control(n) || moon__map_has(used, v)) {
-      buffer = add_buffer(pl, lasting ? MOON_BUFFER_PERSISTENT : MOON_BUFFER_ARENA, -1, moon__type_bytes(&v->type));
+    if (i == 0 || moon__plan_is_control(n) || moon__map_has(used, v)) {
+      buffer = moon__plan_buffer(pl, lasting ? MOON_BUFFER_PERSISTENT : MOON_BUFFER_ARENA, -1, moon__type_bytes(&v->type));
       if (buffer < 0) return pl->ctx->status;
     }
     out[i] = dense_operand(buffer, &v->type);
-    moon_status s = put_place(pl, &pl->places, v, out[i], lasting);
+    moon_status s = moon__plan_put(pl, &pl->places, v, out[i], lasting);
     if (s != MOON_OK) return s;
   }
   return MOON_OK;
@@ -348,7 +319,7 @@ static bool give_outputs(planner *pl, const step *st, const moon_choice *choice,
   memcpy(out, st->out, (size_t)st->nout * sizeof *out);
   for (int i = 0; ok && i < st->nout; i++) {
     if (out[i].buffer >= 0 || !(choice->needs_out >> i & 1)) continue;
-    out[i].buffer = add_buffer(pl, MOON_BUFFER_ARENA, -1, moon__type_bytes(&st->node->outputs[i].type));
+    out[i].buffer = moon__plan_buffer(pl, MOON_BUFFER_ARENA, -1, moon__type_bytes(&st->node->outputs[i].type));
     ok = out[i].buffer >= 0;
   }
   return ok;
@@ -370,7 +341,7 @@ static void note_form(planner *pl, const moon_node *n, moon_choice *choice) {
 static moon_status launch(planner *pl, const step *st, moon_choice *choice) {
   moon_operand out[MOON_MAX_OUTPUTS];
   int scratch = -1;
-  if (choice->scratch_bytes) scratch = add_buffer(pl, MOON_BUFFER_ARENA, -1, choice->scratch_bytes);
+  if (choice->scratch_bytes) scratch = moon__plan_buffer(pl, MOON_BUFFER_ARENA, -1, choice->scratch_bytes);
   bool room = (!choice->scratch_bytes || scratch >= 0) && give_outputs(pl, st, choice, out);
   moon_launch *l = room ? add_launch(pl, st->node, st->nin, st->in, st->nout, out) : NULL;
   if (!l) {
@@ -391,24 +362,34 @@ static moon_status launch(planner *pl, const step *st, moon_choice *choice) {
   return MOON_OK;
 }
 
+/* Operands of a product and its loop; first: with the one that the product before makes. Gives which of the loop's inputs the product
+** is. */
+static int add_finished(const planner *pl, step *st, const moon_node *product, const moon_node *loop, bool first) {
+  int at = -1, buffer = moon__plan_place(pl, &product->outputs[0])->operand.buffer;
+  for (int i = first ? 0 : 1; i < product->ninputs; i++) add_input(pl, st, product->inputs[i]);
+  for (int i = 0; loop && i < loop->ninputs; i++) {
+    if (moon__plan_place(pl, loop->inputs[i])->operand.buffer == buffer) at = i;
+    else add_input(pl, st, loop->inputs[i]);
+  }
+  return at;
+}
+
+static void forget(planner *pl, const moon_node *n) {
+  if (n) pl->p->buffers[moon__plan_place(pl, &n->outputs[0])->operand.buffer].bytes = 0; /* nobody writes it */
+}
+
 /* The loop of st with the product that it finishes, if the device can; *finished tells. Planned once the loop's outputs have places. */
 static moon_status plan_finished(planner *pl, const step *loop, moon_node *product, bool *finished) {
   step st;
   moon_choice choice;
   begin_step(&st, product, loop->node, true);
-  for (int i = 0; i < product->ninputs; i++) add_input(pl, &st, product->inputs[i]);
-  bool lasting = st.lasting;
-  int buffer = place_of(pl, &product->outputs[0])->operand.buffer;
-  for (int i = 0; i < loop->nin; i++) {
-    if (loop->in[i].buffer == buffer) st.product = i;
-    else add_input(pl, &st, loop->value[i]);
-  }
-  if (lasting && !st.lasting) return MOON_OK; /* the prologue computes the product once */
+  st.product = add_finished(pl, &st, product, loop->node, true);
+  if (moon__plan_place(pl, &product->outputs[0])->lasting && !st.lasting) return MOON_OK; /* the prologue computes the product once */
   memcpy(st.out, loop->out, (size_t)loop->nout * sizeof *loop->out);
   moon_status s = select_kernel(pl, &st, &choice);
   if (s == MOON_EUNSUPPORTED) return MOON_OK;
   if (s != MOON_OK) return s;
-  pl->p->buffers[buffer].bytes = 0; /* nobody writes it */
+  forget(pl, product);
   *finished = true;
   return launch(pl, &st, &choice);
 }
@@ -428,7 +409,7 @@ static moon_status order_outputs(planner *pl, step *st, moon_choice *choice) {
     int64_t strides[MOON_MAX_DIMS];
     moon__dense_strides(perm->n, transpose->outputs[0].type.shape.dim, strides);
     for (int k = 0; k < perm->n; k++) st->out[i].view.strides[perm->v[k]] = strides[k];
-    moon_status s = put_place(pl, &pl->places, v, st->out[i], st->lasting);
+    moon_status s = moon__plan_put(pl, &pl->places, v, st->out[i], st->lasting);
     if (s != MOON_OK) return s;
     ordered = true;
   }
@@ -443,10 +424,10 @@ static moon_status plan_placed(planner *pl, step *st, moon_node *product);
 /* The same for a node that was put off when its turn came. */
 static moon_status plan_put_off(planner *pl, moon_node *n) {
   step st;
-  const place *at = place_of(pl, &n->outputs[0]);
+  const place *at = moon__plan_place(pl, &n->outputs[0]);
   begin_step(&st, n, NULL, at->lasting);
   list_inputs(pl, &st);
-  for (int i = 0; i < n->noutputs; i++) st.out[i] = place_of(pl, &n->outputs[i])->operand;
+  for (int i = 0; i < n->noutputs; i++) st.out[i] = moon__plan_place(pl, &n->outputs[i])->operand;
   return plan_placed(pl, &st, n->op->id == MOON_OP_loop ? moon__map_get(&pl->partners, n) : NULL);
 }
 
@@ -459,22 +440,6 @@ static moon_status plan_placed(planner *pl, step *st, moon_node *product) {
   if (s == MOON_OK) s = select_kernel(pl, st, &choice);
   if (s == MOON_OK) s = order_outputs(pl, st, &choice);
   return s == MOON_OK ? launch(pl, st, &choice) : s;
-}
-
-/* Operands of a product and its loop; first: with the one that the product before makes. Gives which of the loop's inputs the product
-** is. */
-static int add_finished(const planner *pl, step *st, const moon_node *product, const moon_node *loop, bool first) {
-  int at = -1, buffer = place_of(pl, &product->outputs[0])->operand.buffer;
-  for (int i = first ? 0 : 1; i < product->ninputs; i++) add_input(pl, st, product->inputs[i]);
-  for (int i = 0; loop && i < loop->ninputs; i++) {
-    if (place_of(pl, loop->inputs[i])->operand.buffer == buffer) at = i;
-    else add_input(pl, st, loop->inputs[i]);
-  }
-  return at;
-}
-
-static void forget(planner *pl, const moon_node *n) {
-  if (n) pl->p->buffers[place_of(pl, &n->outputs[0])->operand.buffer].bytes = 0; /* nobody writes it */
 }
 
 /* The products before one in its chain, first to last. Gives their number. */
@@ -496,7 +461,7 @@ static moon_status plan_chain(planner *pl, const step *end, moon_node *product, 
   st.nbefore = list_before(pl, product, st.before);
   for (int i = 0; i < st.nbefore; i++) st.before[i].product = add_finished(pl, &st, st.before[i].node, st.before[i].epilogue, i == 0);
   st.product = add_finished(pl, &st, product, st.epilogue, false);
-  if (place_of(pl, &st.before[0].node->outputs[0])->lasting) return MOON_OK; /* the prologue computes it once */
+  if (moon__plan_place(pl, &st.before[0].node->outputs[0])->lasting) return MOON_OK; /* the prologue computes it once */
   memcpy(st.out, end->out, (size_t)end->nout * sizeof *end->out);
   moon_status s = select_kernel(pl, &st, &choice);
   if (s == MOON_EUNSUPPORTED) return MOON_OK;
@@ -519,11 +484,11 @@ static moon_status plan_kernel(planner *pl, moon_node *n, const moon_map *used) 
   step st;
   bool loop = n->op->id == MOON_OP_loop, chained = false;
   moon_node *partner = moon__map_get(&pl->partners, n), *product = loop ? partner : n;
-  begin_step(&st, n, NULL, !(n->op->flags & MOON_OPF_RANDOM) && !is_control(n) && !is_generated_output(pl, n));
+  begin_step(&st, n, NULL, !(n->op->flags & MOON_OPF_RANDOM) && !moon__plan_is_control(n) && !is_generated_output(pl, n));
   list_inputs(pl, &st);
   moon_status s = make_outputs(pl, n, used, st.lasting, st.out);
   if (s != MOON_OK) return s;
-  if (is_control(n)) return plan_control(pl, &st);
+  if (moon__plan_is_control(n)) return plan_control(pl, &st);
   if (partner && !loop) return MOON_OK; /* it is planned with the loop */
   if (product && moon__map_has(&pl->chains.after, product)) return MOON_OK; /* with the last of its chain */
   if (product && moon__map_has(&pl->chains.before, product)) s = plan_chain(pl, &st, product, &chained);
@@ -533,11 +498,11 @@ static moon_status plan_kernel(planner *pl, moon_node *n, const moon_map *used) 
 }
 
 static moon_status plan_view(planner *pl, moon_node *n, bool *done) {
-  const place *at = place_of(pl, n->inputs[0]);
+  const place *at = moon__plan_place(pl, n->inputs[0]);
   moon_operand o = at->operand;
   o.dtype = n->outputs[0].type.dtype;
   *done = n->op->view(n, &at->operand.view, &o.view);
-  return *done ? put_place(pl, &pl->places, &n->outputs[0], o, at->lasting) : MOON_OK;
+  return *done ? moon__plan_put(pl, &pl->places, &n->outputs[0], o, at->lasting) : MOON_OK;
 }
 
 static moon_status plan_constant(planner *pl, moon_node *n) {
@@ -546,19 +511,19 @@ static moon_status plan_constant(planner *pl, moon_node *n) {
   if (!MOON_RESERVE(p->runtime, p->constants, p->constant_capacity, p->nconstants + 1)) return moon__fail_memory(pl->ctx);
   p->constants[p->nconstants] = moon_tensor_retain(t);
   p->constant_bytes += moon_tensor_bytes(t);
-  int buffer = add_buffer(pl, MOON_BUFFER_CONSTANT, p->nconstants++, t->storage->bytes);
+  int buffer = moon__plan_buffer(pl, MOON_BUFFER_CONSTANT, p->nconstants++, t->storage->bytes);
   if (buffer < 0) return pl->ctx->status;
   moon_operand o = {.buffer = buffer, .dtype = t->dtype, .view = {.ndim = t->ndim, .offset = t->offset}};
   memcpy(o.view.shape, t->shape, sizeof o.view.shape);
   memcpy(o.view.strides, t->strides, sizeof o.view.strides);
-  return put_place(pl, &pl->places, &n->outputs[0], o, true);
+  return moon__plan_put(pl, &pl->places, &n->outputs[0], o, true);
 }
 
 static moon_status plan_variable(planner *pl, moon_node *n) {
   int slot = (int)(uintptr_t)moon__map_get(&pl->variables, n->variable) - 1;
-  int buffer = add_buffer(pl, MOON_BUFFER_READ, slot, moon__type_bytes(&n->outputs[0].type));
+  int buffer = moon__plan_buffer(pl, MOON_BUFFER_READ, slot, moon__type_bytes(&n->outputs[0].type));
   if (buffer < 0) return pl->ctx->status;
-  return put_place(pl, &pl->places, &n->outputs[0], dense_operand(buffer, &n->outputs[0].type), !pl->p->written[slot]);
+  return moon__plan_put(pl, &pl->places, &n->outputs[0], dense_operand(buffer, &n->outputs[0].type), !pl->p->written[slot]);
 }
 
 static moon_status plan_node(planner *pl, moon_node *n, const moon_map *used) {
@@ -615,124 +580,9 @@ static moon_status list_used(planner *pl, moon_map *used) {
 static moon_status plan_inputs(planner *pl) {
   const moon_graph *g = pl->g;
   for (int i = 0; i < g->ninputs; i++) {
-    int buffer = add_buffer(pl, MOON_BUFFER_INPUT, i, moon__type_bytes(&g->inputs[i]->type));
+    int buffer = moon__plan_buffer(pl, MOON_BUFFER_INPUT, i, moon__type_bytes(&g->inputs[i]->type));
     if (buffer < 0) return pl->ctx->status;
-    moon_status s = put_place(pl, &pl->places, g->inputs[i], dense_operand(buffer, &g->inputs[i]->type), false);
-    if (s != MOON_OK) return s;
-  }
-  return MOON_OK;
-}
-
-/* ---- Outputs and effects ---- */
-
-/* May the buffer of this operand become an output or a variable itself? */
-static bool can_become(const moon_program *p, const moon_operand *o) {
-  const moon_plan_buffer *b = &p->buffers[o->buffer];
-  const moon_type type = {.dtype = o->dtype, .shape = moon__shape(o->view.ndim, o->view.shape)};
-  return b->kind == MOON_BUFFER_ARENA && o->view.offset == 0 && moon__view_is_dense(&o->view) && moon__type_bytes(&type) == b->bytes;
-}
-
-static bool is_written_variable(const moon_program *p, const moon_operand *o) {
-  const moon_plan_buffer *b = &p->buffers[o->buffer];
-  return b->kind == MOON_BUFFER_READ && p->written[b->index];
-}
-
-static bool is_late_value(const planner *pl, const moon_value *v) { return moon__map_has(&pl->late, v->node); }
-
-static moon_status plan_output(planner *pl, int i) {
-  moon_program *p = pl->p;
-  moon_value *v = pl->g->outputs[i];
-  const place *at = place_of(pl, v);
-  moon_operand copy;
-  if (can_become(p, &at->operand)) {
-    p->buffers[at->operand.buffer].kind = MOON_BUFFER_OUTPUT;
-    p->buffers[at->operand.buffer].index = i;
-    return MOON_OK;
-  }
-  int buffer = add_buffer(pl, MOON_BUFFER_OUTPUT, i, moon__type_bytes(&v->type));
-  if (buffer < 0) return pl->ctx->status;
-  return plan_copy(pl, v->node, &at->operand, &copy, false, buffer);
-}
-
-/* Effects whose value is a variable that this program writes keep it first: a swap of two variables must not lose one. */
-static moon_status save_old_values(planner *pl) {
-  for (int i = 0; i < pl->g->neffects; i++) {
-    moon_value *x = pl->g->effects[i]->node->inputs[0];
-    const place *at = place_of(pl, x);
-    moon_operand copy;
-    if (!at || !is_written_variable(pl->p, &at->operand)) continue;
-    moon_status s = plan_copy(pl, x->node, &at->operand, &copy, false, -1);
-    if (s == MOON_OK) s = put_place(pl, &pl->places, x, copy, false);
-    if (s != MOON_OK) return s;
-  }
-  return MOON_OK;
-}
-
-/* Does a launch from `first` on, other than `except`, read the old value of the variable in this slot? */
-static bool read_after(const moon_program *p, int first, int except, int slot) {
-  for (int i = first; i < p->nlaunches; i++) {
-    const moon_launch *l = &p->launches[i];
-    if (i == except) continue;
-    for (int k = 0; k < l->nin; k++) {
-      const moon_plan_buffer *b = &p->buffers[p->operands[l->operands + k].buffer];
-      if (b->kind == MOON_BUFFER_READ && b->index == slot) return true;
-    }
-  }
-  return false;
-}
-
-/* May launch i write the variable while it reads it? */
-static bool reads_in_step(const moon_program *p, int i, const moon_operand *out, int slot) {
-  const moon_launch *l = &p->launches[i];
-  for (int k = 0; k < l->nin; k++) {
-    const moon_operand *in = &p->operands[l->operands + k];
-    const moon_plan_buffer *b = &p->buffers[in->buffer];
-    if (b->kind != MOON_BUFFER_READ || b->index != slot) continue;
-    if (!(l->choice.alias_in >> (k < 63 ? k : 63) & 1) || in->view.offset || !moon__view_is_dense(&in->view)) return false;
-    if (in->view.ndim != out->view.ndim) return false;
-    for (int d = 0; d < in->view.ndim; d++) {
-      if (in->view.shape[d] != out->view.shape[d]) return false;
-    }
-  }
-  return true;
-}
-
-static int launch_writing(const moon_program *p, int first, int buffer) {
-  for (int i = first; i < p->nlaunches; i++) {
-    const moon_launch *l = &p->launches[i];
-    for (int k = 0; k < l->nout; k++) {
-      if (p->operands[l->operands + l->nin + k].buffer == buffer) return i;
-    }
-  }
-  return -1;
-}
-
-/* first_late: launches from there on run when nothing can fail any more. */
-static moon_status plan_effect(planner *pl, const moon_node *assign, int first_late, int end_late) {
-  moon_program *p = pl->p;
-  moon_value *x = assign->inputs[0];
-  const place *at = place_of(pl, x);
-  int slot = (int)(uintptr_t)moon__map_get(&pl->variables, assign->variable) - 1;
-  moon_operand copy;
-  if (is_late_value(pl, x) && can_become(p, &at->operand)) {
-    int writer = launch_writing(p, first_late, at->operand.buffer);
-    if (writer >= 0 && writer < end_late && !is_control(p->launches[writer].node) && !read_after(p, writer, writer, slot) &&
-        reads_in_step(p, writer, &at->operand, slot)) {
-      p->buffers[at->operand.buffer].kind = MOON_BUFFER_WRITE;
-      p->buffers[at->operand.buffer].index = slot;
-      return MOON_OK;
-    }
-  }
-  int buffer = add_buffer(pl, MOON_BUFFER_WRITE, slot, moon__type_bytes(&x->type));
-  if (buffer < 0) return pl->ctx->status;
-  return plan_copy(pl, x->node, &at->operand, &copy, false, buffer);
-}
-
-static moon_status plan_effects(planner *pl, int first_late) {
-  int end_late = pl->p->nlaunches;
-  /* Writes in place first: a copy into a variable is a launch after which nobody may read the old value. */
-  for (int i = 0; i < pl->g->neffects; i++) {
-    moon_status s = plan_effect(pl, pl->g->effects[i]->node, first_late, end_late);
+    moon_status s = moon__plan_put(pl, &pl->places, g->inputs[i], dense_operand(buffer, &g->inputs[i]->type), false);
     if (s != MOON_OK) return s;
   }
   return MOON_OK;
@@ -772,7 +622,7 @@ static bool reserve(planner *pl) {
 }
 
 static void free_places(planner *pl) {
-  for (place_block *b = pl->blocks, *next; b; b = next) {
+  for (moon_place_block *b = pl->blocks, *next; b; b = next) {
     next = b->next;
     moon__free(pl->ctx->runtime, b);
   }
@@ -812,13 +662,13 @@ static moon_status plan_all(planner *pl, moon_map *used) {
   for (int i = 0; s == MOON_OK && i < g->nnodes; i++) {
     if (!moon__map_has(&pl->late, pl->order[i]) || pl->order[i]->op->id == MOON_OP_variable) s = plan_node(pl, pl->order[i], used);
   }
-  for (int i = 0; s == MOON_OK && i < g->noutputs; i++) s = plan_output(pl, i);
-  if (s == MOON_OK) s = save_old_values(pl);
+  for (int i = 0; s == MOON_OK && i < g->noutputs; i++) s = moon__plan_output(pl, i);
+  if (s == MOON_OK) s = moon__plan_save_old(pl);
   int first_late = pl->p->nlaunches;
   for (int i = 0; s == MOON_OK && i < g->nnodes; i++) {
     if (moon__map_has(&pl->late, g->nodes[i]) && g->nodes[i]->op->id != MOON_OP_variable) s = plan_node(pl, g->nodes[i], used);
   }
-  if (s == MOON_OK) s = plan_effects(pl, first_late);
+  if (s == MOON_OK) s = moon__plan_effects(pl, first_late);
   if (s == MOON_OK) s = split_prologue(pl);
   return s == MOON_OK ? moon__plan_memory(pl->ctx, pl->p) : s;
 }
