@@ -13,7 +13,8 @@
 #include "plain.h"
 #include "slots.h"
 
-enum { NOTE_BYTES = 64 }; /* before the rows of a slot: the strip that they are of */
+enum { NOTE_BYTES = 64 };                  /* before the rows of a slot: the strip that they are of */
+enum { LEAST_ROWS = 7, MOST_ROW_US = 120 }; /* of an image; of a row of y, as strips must have some */
 
 typedef struct chain_plan {
   int n;
@@ -150,6 +151,7 @@ bool moon__cpu_chains(const moon_device *device, moon_node *const *products, int
     g[i] = moon__conv_geometry(products[i]);
     apart[i] = g[i].groups > 1 && g[i].groups == g[i].c_in && g[i].groups == g[i].c_out;
     if ((!apart[i] && g[i].groups > 1) || g[i].out[0] != 1 || g[i].in[0] != 1) return false;
+    if (g[i].out[1] < LEAST_ROWS) return false;
   }
   const moon_geometry *last = &g[n - 1];
   bool after = apart[n - 2] && !apart[n - 1] && moon__conv_is_pointwise(last) && is_light(last, &g[n - 2]);
@@ -210,20 +212,21 @@ static bool lay_out(chain_plan *p, int64_t rows, int64_t *bytes) {
   return true;
 }
 
-/* Strips of a few dozen microseconds whose rows take at most half of the second-level cache. */
-static bool cut_strips(chain_plan *p, int64_t *bytes) {
+/* Strips of a few dozen microseconds whose rows take at most half of the second-level cache; MOON_EUNSUPPORTED: a row is too long. */
+static moon_status cut_strips(chain_plan *p, int64_t *bytes) {
   double us = 0;
   for (int k = 0; k < p->n; k++) {
     const moon_conv_plan *link = p->link[k];
     us += moon__conv_work_us(link, (double)(link->target_size[1] * link->target_size[2]), (double)link->target_channels);
   }
-  int64_t rows = image_rows(p), batch = p->link[0]->g.batch;
+  int64_t rows = image_rows(p), batch = p->link[0]->g.batch, room = moon__cache_bytes(2) / 2;
   double all = us * (double)batch, most = moon__conv_most_us(all);
+  if (us / (double)rows > MOST_ROW_US) return MOON_EUNSUPPORTED;
   if (us > most) rows = moon__conv_block_for(rows, 1, (double)rows * most / us, us / (double)rows);
-  if (!lay_out(p, rows, bytes)) return false;
-  while (p->rows > 1 && *bytes > moon__cache_bytes(2) / 2)
-    if (!lay_out(p, p->rows - 1, bytes)) return false;
-  return true;
+  if (!lay_out(p, rows, bytes)) return MOON_ESIZE;
+  while (p->rows > 1 && *bytes > room)
+    if (!lay_out(p, p->rows - 1, bytes)) return MOON_ESIZE;
+  return *bytes > room ? MOON_EUNSUPPORTED : MOON_OK;
 }
 
 moon_status moon__cpu_chain_plan(moon_fast *f, const moon_link *links, int n, moon_choice *c) {
@@ -235,7 +238,7 @@ moon_status moon__cpu_chain_plan(moon_fast *f, const moon_link *links, int n, mo
   if (s != MOON_OK) return s;
   c->kernel = MOON_ISA_TEXT(f->isa, "cpu_conv_chain_f32");
   c->why = "strip by strip";
-  if (!cut_strips(p, &bytes)) return MOON_ESIZE;
+  if ((s = cut_strips(p, &bytes)) != MOON_OK) return s;
   int64_t jobs = p->link[0]->g.batch * p->strips;
   const moon_conv_plan *last = p->link[n - 1];
   p->slot_bytes = (size_t)bytes;

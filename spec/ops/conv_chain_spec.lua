@@ -66,6 +66,9 @@ local cases = {
   { { 2, 39, 38, 16 }, { 1, 100, same, "doubled" }, { 3, "apart", wide(1), "clamp" }, chains = 0 },
   { { 1, 9, 9, 16 }, { 1, 96, same, "clamp" }, { 3, "apart", wide(1), "clamp" }, { 1, 16, same, "bias" }, chains = 0 },
 }
+for _, sizes in ipairs { { 1, 1, 6000, 24 }, { 1, 8, 1500, 24 } } do -- no rows to speak of; rows beyond the cache
+  cases[#cases + 1] = { sizes, { 1, 120, same, "clamp" }, { 3, "apart", wide(1), "clamp" }, chains = 0 }
+end
 cases[9][1][4], cases[9][2][2] = 100, 100 -- x of the size of what it is added to
 for i, case in ipairs(cases) do check("chain " .. i, case) end
 print(sum)
