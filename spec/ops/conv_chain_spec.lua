@@ -1,5 +1,5 @@
--- Convolutions that run together, strip by strip: against plain kernels, on every instruction set; with 1 and 2 threads and in slices
--- they must agree to the bit.
+-- Convolutions that run together, strip by strip: against plain kernels, on every instruction set; with 1 and 2 threads, and in
+-- slices, they must agree to the bit.
 local core = require("moonlet.core")
 local ml = require("moonlet")
 local process = require("spec.support.process")
