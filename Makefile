@@ -35,7 +35,7 @@ BIND_CFLAGS := $(if $(filter luajit,$(LUA)),-ffunction-sections,$(CORE_CFLAGS))
 # Rooms where nothing waits for code to be fast: an optimised build makes them small.
 HOT       := core/executor% core/control% core/base/pool% core/base/worker% core/base/alloc% core/base/map% core/graph/graph% core/graph/rewrite% core/plan/memory% \
              $(foreach f,args collect object op operand program tensor tensor_index tensor_table variable,lua/bind/$(f).c)
-COLD      := $(filter-out $(HOT),$(wildcard core/*.c core/*/*.c lua/*.c lua/bind/*.c) $(foreach f,loop elementwise random fast device tuned openblas gemm_tuning conv_plan recurrent,backends/cpu/$(f).c))
+COLD      := $(filter-out $(HOT),$(wildcard core/*.c core/*/*.c lua/*.c lua/bind/*.c) $(foreach f,loop elementwise random fast device tuned openblas gemm_tuning conv_chain conv_packed conv_plan recurrent rows_fast batch update,backends/cpu/$(f).c))
 COLD_FLAG  = $(if $(filter -O2 -O3,$(OPT)),$(if $(filter $(COLD),$<),-Os))
 LIBS   := -lm -ldl -pthread
 # Code need not begin on a page of its own: 5 KB. Addresses in tables are relocated by a bit each where the C library can read that

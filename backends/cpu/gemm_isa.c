@@ -180,23 +180,21 @@ MOON_INLINE void dot_tile(float *c, int64_t c_step, const float *a, int64_t a_st
     MOON_UNROLL(4) for (int j = 0; j < columns; j++) c[r * c_step + j] = vsum(acc[r][j]);
 }
 
-#define DOT_ROWS(r)                                                                                                     \
-  case r:                                                                                                               \
-    for (; j + 4 <= n; j += 4) dot_tile(c + j, c_step, a, a_step, b + j * b_step, b_step, k, r, 4);                     \
-    for (; j < n; j++) dot_tile(c + j, c_step, a, a_step, b + j * b_step, b_step, k, r, 1);                             \
-    break;
+#define DOT_ROWS(r)                                                                                  \
+  for (; j + 4 <= n; j += 4) dot_tile(c + j, c_step, a, a_step, b + j * b_step, b_step, k, r, 4);    \
+  for (; j < n; j++) dot_tile(c + j, c_step, a, a_step, b + j * b_step, b_step, k, r, 1);
+#if VL > 4 || defined(__aarch64__)
+#define DOTS 3 /* rows at a time */
+#else
+#define DOTS 1
+#endif
 static void dots(float *c, int64_t c_step, const float *a, int64_t a_step, const float *b, int64_t b_step, int64_t m, int64_t n,
                  int64_t k) {
-  for (int64_t i = 0; i < m; i += 3, a += 3 * a_step, c += 3 * c_step) {
+  for (int64_t i = 0; i < m; i += DOTS, a += DOTS * a_step, c += DOTS * c_step) {
     int64_t j = 0;
-    switch (m - i) {
-      DOT_ROWS(1)
-      DOT_ROWS(2)
-      default: /* three or more: three at a time */
-        for (; j + 4 <= n; j += 4) dot_tile(c + j, c_step, a, a_step, b + j * b_step, b_step, k, 3, 4);
-        for (; j < n; j++) dot_tile(c + j, c_step, a, a_step, b + j * b_step, b_step, k, 3, 1);
-        break;
-    }
+    if (DOTS > 1 && m - i == 1) { DOT_ROWS(1) }
+    else if (DOTS > 1 && m - i == 2) { DOT_ROWS(2) }
+    else { DOT_ROWS(DOTS) }
   }
 }
 
@@ -232,19 +230,17 @@ MOON_INLINE void stream_rows(float *c, int64_t c_step, const float *a, int64_t a
 static void stream(float *c, int64_t c_step, const float *a, int64_t a_row, int64_t a_column, const float *b, int64_t b_step,
                    int64_t m, int64_t n, int64_t k) {
   int64_t i = 0;
-  switch (m) {
 #if VL > 4 || defined(__aarch64__)
+  switch (m) {
     STREAM(1, 8)
     STREAM(2, 8)
     STREAM(3, 4)
     STREAM(4, 4)
-#else /* of few registers more would be in memory, and take 4 KB */
-    STREAM(1, 4)
-    STREAM(2, 4)
-    STREAM(3, 2)
-    STREAM(4, 2)
-#endif
   }
+#else /* of few registers more rows would be in memory */
+  for (; i + 4 <= k; i += 4, a += 4 * a_column, b += 4 * b_step)
+    for (int64_t r = 0; r < m; r++) stream_rows(c + r * c_step, 0, a + r * a_row, 0, a_column, b, b_step, n, 1, 4);
+#endif
   for (; i < k; i++, a += a_column, b += b_step)
     for (int64_t r = 0; r < m; r++) stream_rows(c + r * c_step, 0, a + r * a_row, 0, 0, b, 0, n, 1, 1);
 }
