@@ -180,22 +180,21 @@ MOON_INLINE void dot_tile(float *c, int64_t c_step, const float *a, int64_t a_st
     MOON_UNROLL(4) for (int j = 0; j < columns; j++) c[r * c_step + j] = vsum(acc[r][j]);
 }
 
-#define DOT_ROWS(r)                                                                                  \
-  for (; j + 4 <= n; j += 4) dot_tile(c + j, c_step, a, a_step, b + j * b_step, b_step, k, r, 4);    \
-  for (; j < n; j++) dot_tile(c + j, c_step, a, a_step, b + j * b_step, b_step, k, r, 1);
-#if VL > 4 || defined(__aarch64__)
-#define DOTS 3 /* rows at a time */
-#else
-#define DOTS 1
-#endif
+MOON_INLINE void dot_rows(float *c, int64_t c_step, const float *a, int64_t a_step, const float *b, int64_t b_step, int64_t n, int64_t k,
+                          const int rows) {
+  int64_t j = 0;
+  for (; j + 4 <= n; j += 4) dot_tile(c + j, c_step, a, a_step, b + j * b_step, b_step, k, rows, 4);
+  for (; j < n; j++) dot_tile(c + j, c_step, a, a_step, b + j * b_step, b_step, k, rows, 1);
+}
+
 static void dots(float *c, int64_t c_step, const float *a, int64_t a_step, const float *b, int64_t b_step, int64_t m, int64_t n,
                  int64_t k) {
-  for (int64_t i = 0; i < m; i += DOTS, a += DOTS * a_step, c += DOTS * c_step) {
-    int64_t j = 0;
-    if (DOTS > 1 && m - i == 1) { DOT_ROWS(1) }
-    else if (DOTS > 1 && m - i == 2) { DOT_ROWS(2) }
-    else { DOT_ROWS(DOTS) }
-  }
+  int64_t i = 0;
+#if VL > 4 || defined(__aarch64__) /* of few registers two rows are enough */
+  for (; i + 3 <= m; i += 3) dot_rows(c + i * c_step, c_step, a + i * a_step, a_step, b, b_step, n, k, 3);
+#endif
+  for (; i + 2 <= m; i += 2) dot_rows(c + i * c_step, c_step, a + i * a_step, a_step, b, b_step, n, k, 2);
+  if (i < m) dot_rows(c + i * c_step, c_step, a + i * a_step, a_step, b, b_step, n, k, 1);
 }
 
 /* ---- Few rows: c stays in the first-level cache, b passes by once, `depth` of its rows side by side ---- */
